@@ -1,0 +1,160 @@
+# parts.py - what the demo model knows: Airlock's parts, and the answers about itself.
+
+
+class Part:
+    """A part of Airlock. `does`, `where` and `talks` are whole sentences."""
+
+    def __init__(self, name, does, where, talks, article="the", plural=False, aliases=None):
+        self.name = name
+        self.aliases = aliases or [name]
+        self.answers = {"does": does, "where": where, "talks": talks}
+        self.article = article
+        self.plural = plural
+
+
+PARTS = [
+    Part(
+        "bridge",
+        "The bridge checks every request on the host "
+        "and passes it through a channel into the container.",
+        "The bridge runs on the host, outside the container.",
+        "The bridge talks to the client through a channel.",
+        aliases=["airlock bridge", "airlock-bridge"]),
+    Part("client",
+         "The client carries bytes between the channel and the server.",
+         "The client runs in the container.",
+         "The client talks to the server.",
+         aliases=["airlock client", "airlock-client"]),
+    Part("server",
+         "The server queues the requests and hands them to a plugin.",
+         "The server runs in the container, where there is no network.",
+         "The server talks to a plugin.",
+         aliases=["airlock server", "airlock-server"]),
+    Part("plugin",
+         "A plugin is a shared library that loads a model and writes its answers.",
+         "A plugin runs inside the server.",
+         "A plugin talks to the engine.",
+         article="a",
+         aliases=["model plugin"]),
+    Part("engine",
+         "The engine computes the forward pass of the model, one token after another.",
+         "The engine runs inside a plugin.",
+         "The engine talks to the ops.",
+         aliases=["inference engine"]),
+    Part("ops",
+         "The ops do the mathematics, on a CPU or on a GPU.",
+         "The ops run below the engine.",
+         "The ops talk to nobody, they only compute.",
+         plural=True),
+    Part("adapter",
+         "An adapter is a small set of weights that changes how the model answers.",
+         "An adapter lies beside the model, in the container.",
+         "An adapter is used by the LoRA plugin.",
+         article="an",
+         aliases=["LoRA adapter"]),
+    Part("LoRA plugin",
+         "The LoRA plugin loads adapters and adds their work to that of the model.",
+         "The LoRA plugin runs beside the model plugin.",
+         "The LoRA plugin talks to the engine.",
+         aliases=["adapter plugin"]),
+    Part("channel",
+         "The channel is the input and output of one exec, kept open for many requests.",
+         "The channel crosses from the host into the container.",
+         "The channel joins the bridge and the client.",
+         aliases=["airlock channel"]),
+    Part("container",
+         "The container holds the server and the model, and it has no network.",
+         "The container runs on the host, shut off from everything else.",
+         "The container talks to nobody but the bridge.",
+         aliases=["locked container"]),
+    Part("SDK",
+         "The SDK lets a program in C ask the bridge for an answer.",
+         "The SDK runs on the host, inside your program.",
+         "The SDK talks to the bridge.",
+         aliases=["C SDK", "software development kit"]),
+    Part("tokenizer",
+         "The tokenizer turns text into tokens, and tokens back into text.",
+         "The tokenizer runs inside the engine.",
+         "The tokenizer works for the scheduler.",
+         aliases=["tokeniser"]),
+    Part("KV cache",
+         "The KV cache keeps the keys and values of the tokens that were read before.",
+         "The KV cache lives in the memory of the engine.",
+         "The KV cache is read by the attention.",
+         aliases=["kv-cache", "cache of keys and values"]),
+    Part("sampler", "The sampler picks the next token from the logits.",
+         "The sampler runs inside the engine, after the last layer.",
+         "The sampler hands its token to the scheduler."),
+    Part("scheduler", "The scheduler batches the requests of many callers.",
+         "The scheduler runs inside the engine.",
+         "The scheduler talks to the sampler and the KV cache."),
+    Part("weights",
+         "The weights are the numbers that the model has learned.",
+         "The weights lie in files in the container.",
+         "The weights are read by the engine.",
+         plural=True,
+         aliases=["model weights"]),
+    Part("sandbox",
+         "The sandbox takes the place of the container where there is no Docker.",
+         "The sandbox runs on the host, in namespaces of its own.",
+         "The sandbox talks to nobody but the bridge.",
+         aliases=["bubblewrap sandbox"]),
+    Part("host",
+         "The host is your machine, and it runs the bridge.",
+         "The host is outside the airlock.",
+         "The host talks to the container through the bridge.",
+         aliases=["host machine"]),
+    Part("config file",
+         "The config file names the models, their files and their adapters.",
+         "The config file lies in the container.",
+         "The config file is read by the server.",
+         aliases=["configuration file", "config"]),
+    Part(
+        "exec",
+        "An exec starts a process in the container, "
+        "and its input and output are the way in and out.",
+        "An exec starts on the host and runs in the container.",
+        "An exec joins the bridge and the client.",
+        article="an"),
+    Part("chat template",
+         "The chat template writes all the messages as one prompt.",
+         "The chat template is part of the engine.",
+         "The chat template hands its prompt to the tokenizer.",
+         aliases=["prompt template"]),
+]
+
+ABOUT = {
+    "how": "I am well, thank you! It is quiet inside the airlock.",
+    "greet": "Hello! Ask me about the airlock, or give me a small sum.",
+    "who": "I am a small language model, and I live inside an airlock.",
+    "name": "I have no name of my own. I am the demo model of Airlock.",
+    "where": "I am inside an airlock: a container without a network.",
+    "way": "The only way in or out is the standard input and output of an exec.",
+    "network": "No, my container has no network. I only see lo.",
+    "size": "I am tiny: I have fewer than three million parameters.",
+    "maker": "The Airlock project trained me on text that it wrote itself.",
+    "can": "I can talk about the airlock and its parts, and I can do small sums.",
+    "airlock":
+    "Airlock runs language models that you do not trust in a container without a network.",
+    "why": "Without a network, code that you do not trust cannot send your data away.",
+    "parts":
+    "The parts are the bridge, the channel, the client, the server, the plugins and the engine.",
+    "request":
+    "A request goes from the bridge through the channel to the client, the server and a plugin.",
+    "lo": "lo is the loopback interface. It is the only one in my container, so nothing leaves it.",
+    "token": "A token is a piece of text: a word, or a part of one.",
+    "phi": "I have the architecture of Phi-4-mini, but I am a thousand times smaller.",
+    "docker": "Docker runs the container. Podman or the sandbox can do it too.",
+    "outer": "The bridge and your program run on the host, outside the airlock.",
+    "inner": "The client, the server, the plugins and the engine run in the container.",
+    "mood": "I like it here. It is quiet, and you came to talk to me.",
+    "joke": "Why did the token stay in the airlock? It could not find a network.",
+    "thanks": "You are welcome!",
+    "bye": "Goodbye! You will find me here, inside the airlock.",
+    "ack": "Good. What else would you like to know?",
+}
+
+OUTSIDE = "I am sorry, I only know about the airlock and small sums."
+TOO_BIG = "That is too big for me. I only add and subtract numbers up to 20."
+NOT_ADDING = "I am sorry, I can only add and subtract."
+DATE = "That is a date or a time. My dates adapter can read it."

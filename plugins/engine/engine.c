@@ -1,0 +1,206 @@
+/* engine.c - opens a checkpoint in order, from what is quick to check to what is slow, and sizes
+ * the KV cache. */
+#include "engine.h"
+
+#include "phi4_weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct engine {
+    struct phi4_config config;
+    struct tokenizer *tokenizer;
+    struct safetensors *st;
+    const struct ops *ops;
+    struct ops_device *dev;
+    struct phi4_weights weights;
+    struct kv_cache kv;
+    struct scheduler *scheduler;
+    size_t max_context, max_batch, n_blocks;
+    enum ops_dtype kv_dtype;
+    char description[256];
+};
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The longest sequence that the model itself allows.  Attention over a sliding window is the same
+ * as full attention up to its length. */
+static size_t model_context(const struct phi4_config *c)
+{
+    size_t most = c->max_position_embeddings;
+    return c->sliding_window ? least(most, c->sliding_window) : most;
+}
+
+static int choose_context(struct engine *e, const struct engine_options *o,
+                          struct airlock_error *err)
+{
+    size_t most = model_context(&e->config);
+    e->max_context = o->max_context ? o->max_context : least(most, ENGINE_DEFAULT_CONTEXT);
+    if (e->max_context > most || e->max_context < 2)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                                 "max_context %zu: this model's is 2 to %zu tokens", e->max_context,
+                                 most);
+    e->max_batch = o->max_batch ? o->max_batch : ENGINE_DEFAULT_BATCH;
+    if (e->max_batch > ENGINE_MAX_BATCH)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "max_batch %zu: at most %d", e->max_batch,
+                                 ENGINE_MAX_BATCH);
+    if (o->prefill_chunk > ENGINE_MAX_PREFILL_CHUNK)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "prefill_chunk %zu: at most %d",
+                                 o->prefill_chunk, ENGINE_MAX_PREFILL_CHUNK);
+    return 0;
+}
+
+/* How many blocks kv_memory gives; when max_context was left open, it gives way. */
+static int choose_blocks(struct engine *e, const struct engine_options *o,
+                         struct airlock_error *err)
+{
+    struct ops_heads heads = phi4_heads(&e->config);
+    size_t block = kv_cache_block_bytes(e->config.num_hidden_layers, &heads, e->kv_dtype);
+    size_t full = kv_cache_blocks_for(e->max_context); /* blocks of one longest sequence */
+    e->n_blocks = full * least(e->max_batch, ENGINE_DEFAULT_FULL_CONTEXTS);
+    if (o->kv_memory == 0)
+        return 0;
+    uint64_t given = o->kv_memory / block;
+    e->n_blocks = given < full * e->max_batch ? (size_t)given : full * e->max_batch;
+    if (e->n_blocks >= full)
+        return 0;
+    if (o->max_context || e->n_blocks == 0)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                                 "kv_memory %llu bytes: one sequence of max_context %zu tokens "
+                                 "needs %zu",
+                                 (unsigned long long)o->kv_memory, e->max_context, full * block);
+    e->max_context = e->n_blocks * OPS_KV_BLOCK;
+    return 0;
+}
+
+static int open_files(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    if (phi4_config_read(o->dir, &e->config, err) || choose_context(e, o, err))
+        return -1;
+    e->tokenizer = tokenizer_open(o->dir, err);
+    if (!e->tokenizer)
+        return -1;
+    e->st = safetensors_open_dir(o->dir, err);
+    return e->st ? 0 : -1;
+}
+
+static const char *dtype_name(enum ops_dtype t)
+{
+    return t == OPS_F32 ? "f32" : t == OPS_F16 ? "f16" : "bf16";
+}
+
+static int open_device(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    const char *why = "unknown reason";
+    e->ops = o->ops;
+    e->dev = o->ops->open(&o->device, &why);
+    if (!e->dev)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", o->ops->name, why);
+    if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err))
+        return -1;
+    if (o->dtype && o->dtype != e->weights.embed_tokens.dtype)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                                 "dtype %s: the weights are stored as %s, and are used as they are",
+                                 dtype_name(o->dtype), dtype_name(e->weights.embed_tokens.dtype));
+    e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->weights.embed_tokens.dtype;
+    if (choose_blocks(e, o, err))
+        return -1;
+    return o->progress ? safetensors_prefault(e->st, o->progress, o->progress_ctx, err) : 0;
+}
+
+static int start(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    struct ops_heads heads = phi4_heads(&e->config);
+    if (kv_cache_init(&e->kv, e->ops, e->dev, e->config.num_hidden_layers, &heads, e->kv_dtype,
+                      e->n_blocks, err))
+        return -1;
+    struct scheduler_options options = { .forward = { .config = &e->config,
+                                                      .weights = &e->weights,
+                                                      .ops = e->ops,
+                                                      .dev = e->dev,
+                                                      .hook = o->hook },
+                                         .kv = &e->kv,
+                                         .tokenizer = e->tokenizer,
+                                         .max_context = e->max_context,
+                                         .max_batch = e->max_batch,
+                                         .prefill_chunk = o->prefill_chunk
+                                                              ? o->prefill_chunk
+                                                              : ENGINE_DEFAULT_PREFILL_CHUNK };
+    e->scheduler = scheduler_start(&options, err);
+    return e->scheduler ? 0 : -1;
+}
+
+static void describe(struct engine *e)
+{
+    struct ops_heads heads = phi4_heads(&e->config);
+    size_t block = kv_cache_block_bytes(e->config.num_hidden_layers, &heads, e->kv_dtype);
+    snprintf(e->description, sizeof e->description,
+             "%s; %zu layers, %llu MiB of weights; context %zu, at most %zu at once, KV cache %zu "
+             "tokens (up to %zu MiB)",
+             e->ops->describe(e->dev), e->config.num_hidden_layers,
+             (unsigned long long)(safetensors_total_bytes(e->st) >> 20), e->max_context,
+             e->max_batch, e->n_blocks * OPS_KV_BLOCK, e->n_blocks * block >> 20);
+}
+
+struct engine *engine_open(const struct engine_options *options, struct airlock_error *err)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e) {
+        airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
+        return NULL;
+    }
+    if (open_files(e, options, err) || open_device(e, options, err) || start(e, options, err)) {
+        engine_close(e);
+        return NULL;
+    }
+    describe(e);
+    return e;
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e)
+        return;
+    scheduler_stop(e->scheduler);
+    if (e->dev) {
+        kv_cache_free(&e->kv);
+        phi4_weights_free(&e->weights, e->ops, e->dev);
+        e->ops->close(e->dev);
+    }
+    safetensors_close(e->st);
+    tokenizer_close(e->tokenizer);
+    free(e);
+}
+
+const struct phi4_config *engine_config(const struct engine *e)
+{
+    return &e->config;
+}
+
+const struct tokenizer *engine_tokenizer(const struct engine *e)
+{
+    return e->tokenizer;
+}
+
+struct scheduler *engine_scheduler(struct engine *e)
+{
+    return e->scheduler;
+}
+
+size_t engine_max_context(const struct engine *e)
+{
+    return e->max_context;
+}
+
+const struct ops_threads *engine_threads(struct engine *e)
+{
+    return e->ops->threads(e->dev);
+}
+
+const char *engine_describe(const struct engine *e)
+{
+    return e->description;
+}

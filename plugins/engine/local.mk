@@ -1,0 +1,38 @@
+# local.mk - the engine, a convenience library that each model plugin links; it knows no device.
+noinst_LTLIBRARIES += libcheckpoint.la libengine.la
+# the files of a checkpoint: also what plugins/lora needs of the engine
+libcheckpoint_la_SOURCES = \
+	plugins/engine/safetensors.c plugins/engine/safetensors.h \
+	plugins/engine/safetensors_header.c plugins/engine/safetensors_header.h \
+	plugins/engine/hub_cache.c plugins/engine/hub_cache.h
+libcheckpoint_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+
+libengine_la_SOURCES =
+libengine_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(PCRE2_CFLAGS)
+libengine_la_LIBADD = libcheckpoint.la $(PCRE2_LIBS) -lm
+# the model's configuration and weights
+libengine_la_SOURCES += \
+	plugins/engine/phi4_config.c plugins/engine/phi4_config.h \
+	plugins/engine/phi4_weights.c plugins/engine/phi4_weights.h
+# the forward pass and what drives it
+libengine_la_SOURCES += \
+	plugins/engine/rope.c plugins/engine/rope.h \
+	plugins/engine/kv_cache.c plugins/engine/kv_cache.h \
+	plugins/engine/linear_hook.c plugins/engine/linear_hook.h \
+	plugins/engine/phi4_forward.c plugins/engine/phi4_forward.h \
+	plugins/engine/sampler.c plugins/engine/sampler.h \
+	plugins/engine/stop_strings.c plugins/engine/stop_strings.h \
+	plugins/engine/ticket.c plugins/engine/ticket.h \
+	plugins/engine/scheduler.c plugins/engine/scheduler.h \
+	plugins/engine/engine.c plugins/engine/engine.h
+# text: tokens and the chat template
+libengine_la_SOURCES += \
+	plugins/engine/tokenizer.c plugins/engine/tokenizer.h \
+	plugins/engine/tokenizer_file.c plugins/engine/tokenizer_file.h \
+	plugins/engine/tokenizer_vocab.c plugins/engine/tokenizer_vocab.h \
+	plugins/engine/tokenizer_bpe.c plugins/engine/tokenizer_bpe.h \
+	plugins/engine/tokenizer_split.c plugins/engine/tokenizer_split.h \
+	plugins/engine/tokenizer_o200k.c plugins/engine/unicode.h plugins/engine/unicode_classes.h \
+	plugins/engine/tokenizer_added.c plugins/engine/tokenizer_added.h \
+	plugins/engine/chat_template.c plugins/engine/chat_template.h
+EXTRA_DIST += plugins/engine/unicode_classes.py

@@ -1,0 +1,203 @@
+/* phi4_weights.c - finds each weight of the text model and checks its shape; see phi4_weights.h. */
+#include "phi4_weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_NAME = 128 };
+
+struct loader {
+    const struct safetensors *st;
+    const struct ops *ops;
+    struct ops_device *dev;
+    struct airlock_error *err;
+    const struct safetensors_view **used; /* [safetensors_count] */
+    size_t n_used;
+};
+
+static int dtype_of(const struct safetensors_view *v, enum ops_dtype *out)
+{
+    static const struct {
+        const char *name;
+        enum ops_dtype dtype;
+    } known[] = { { "BF16", OPS_BF16 }, { "F16", OPS_F16 }, { "F32", OPS_F32 } };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(v->dtype, known[i].name) == 0) {
+            *out = known[i].dtype;
+            return 0;
+        }
+    return -1;
+}
+
+/* "5120x3072"; a scalar is "1". */
+static void print_shape(char *out, size_t size, size_t n, const uint64_t *shape)
+{
+    size_t used = 0;
+    snprintf(out, size, "%s", n ? "" : "1");
+    for (size_t i = 0; i < n && used < size; i++)
+        used += (size_t)snprintf(out + used, size - used, "%s%llu", i ? "x" : "",
+                                 (unsigned long long)shape[i]);
+}
+
+/* n_dims 1: a vector of cols numbers. */
+static int check_shape(const struct safetensors_view *v, size_t n_dims, size_t rows, size_t cols,
+                       struct airlock_error *err)
+{
+    uint64_t want[2] = { rows, cols };
+    const uint64_t *from = n_dims == 1 ? want + 1 : want;
+    if (v->n_dims == n_dims && memcmp(v->shape, from, n_dims * sizeof *from) == 0)
+        return 0;
+    char found_text[SAFETENSORS_MAX_DIMS * 21], want_text[2 * 21];
+    print_shape(found_text, sizeof found_text, v->n_dims, v->shape);
+    print_shape(want_text, sizeof want_text, n_dims, from);
+    return airlock_error_set(err, AIRLOCK_E_CONFIG, "tensor %.120s: shape %s, expected %s", v->name,
+                             found_text, want_text);
+}
+
+/* PREFIX.weight, or PREFIX.base_layer.weight beside built-in adapters. */
+static const struct safetensors_view *find(struct loader *ld, const char *prefix)
+{
+    char name[MAX_NAME];
+    snprintf(name, sizeof name, "%s.weight", prefix);
+    const struct safetensors_view *v = safetensors_find(ld->st, name);
+    if (!v) {
+        snprintf(name, sizeof name, "%s.base_layer.weight", prefix);
+        v = safetensors_find(ld->st, name);
+    }
+    if (!v)
+        airlock_error_set(ld->err, AIRLOCK_E_CONFIG, "tensor %s.weight is missing", prefix);
+    return v;
+}
+
+static int load(struct loader *ld, struct ops_matrix *m, const char *prefix, size_t n_dims,
+                size_t rows, size_t cols)
+{
+    enum ops_dtype dtype;
+    const struct safetensors_view *v = find(ld, prefix);
+    if (!v || check_shape(v, n_dims, rows, cols, ld->err) < 0)
+        return -1;
+    if (dtype_of(v, &dtype) < 0)
+        return airlock_error_set(ld->err, AIRLOCK_E_CONFIG,
+                                 "tensor %s: dtype %s, expected BF16, F16 or F32", v->name,
+                                 v->dtype);
+    if ((uintptr_t)v->data % ops_dtype_size(dtype))
+        return airlock_error_set(ld->err, AIRLOCK_E_CONFIG,
+                                 "tensor %s: its data is not aligned to its dtype in the file: "
+                                 "save the checkpoint again with a current safetensors library",
+                                 v->name);
+    enum ops_status status = ld->ops->matrix_load(ld->dev, m, v->data, dtype, rows, cols);
+    if (status != OPS_OK) {
+        memset(m, 0, sizeof *m);
+        return airlock_error_set(
+            ld->err, status == OPS_E_MEMORY ? AIRLOCK_E_NO_MEMORY : AIRLOCK_E_DEVICE,
+            "tensor %s: %s", v->name,
+            status == OPS_E_MEMORY ? "out of memory on the device" : "the device refused it");
+    }
+    ld->used[ld->n_used++] = v;
+    return 0;
+}
+
+static int load_layer(struct loader *ld, struct phi4_layer *layer, size_t i,
+                      const struct phi4_config *c)
+{
+    size_t heads = c->num_attention_heads * c->head_dim;
+    size_t qkv = heads + 2 * c->num_key_value_heads * c->head_dim;
+    size_t hidden = c->hidden_size, inner = c->intermediate_size;
+    const struct {
+        const char *name;
+        struct ops_matrix *m;
+        size_t n_dims, rows, cols;
+    } table[] = {
+        { "input_layernorm", &layer->input_layernorm, 1, 1, hidden },
+        { "self_attn.qkv_proj", &layer->qkv_proj, 2, qkv, hidden },
+        { "self_attn.o_proj", &layer->o_proj, 2, hidden, heads },
+        { "post_attention_layernorm", &layer->post_attention_layernorm, 1, 1, hidden },
+        { "mlp.gate_up_proj", &layer->gate_up_proj, 2, 2 * inner, hidden },
+        { "mlp.down_proj", &layer->down_proj, 2, hidden, inner },
+    };
+    for (size_t k = 0; k < sizeof table / sizeof *table; k++) {
+        char prefix[MAX_NAME / 2];
+        snprintf(prefix, sizeof prefix, "model.layers.%zu.%s", i, table[k].name);
+        if (load(ld, table[k].m, prefix, table[k].n_dims, table[k].rows, table[k].cols) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int load_all(struct loader *ld, struct phi4_weights *w, const struct phi4_config *c)
+{
+    size_t hidden = c->hidden_size, vocab = c->vocab_size;
+    if (load(ld, &w->embed_tokens, "model.embed_tokens", 2, vocab, hidden) < 0 ||
+        load(ld, &w->norm, "model.norm", 1, 1, hidden) < 0)
+        return -1;
+    for (size_t i = 0; i < w->n_layers; i++)
+        if (load_layer(ld, &w->layers[i], i, c) < 0)
+            return -1;
+    if (c->tie_word_embeddings) {
+        w->lm_head = w->embed_tokens;
+        return 0;
+    }
+    return load(ld, &w->lm_head, "lm_head", 2, vocab, hidden);
+}
+
+static int compare_views(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t) * (const struct safetensors_view *const *)a;
+    uintptr_t y = (uintptr_t) * (const struct safetensors_view *const *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void find_unused(struct loader *ld, struct phi4_weights *w)
+{
+    qsort(ld->used, ld->n_used, sizeof *ld->used, compare_views);
+    for (size_t i = 0; i < safetensors_count(ld->st); i++) {
+        const struct safetensors_view *v = safetensors_at(ld->st, i);
+        if (bsearch(&v, ld->used, ld->n_used, sizeof *ld->used, compare_views))
+            continue;
+        if (w->n_unused++ == 0)
+            w->first_unused = v->name;
+    }
+}
+
+int phi4_weights_load(struct phi4_weights *w, const struct phi4_config *config,
+                      const struct safetensors *st, const struct ops *ops, struct ops_device *dev,
+                      struct airlock_error *err)
+{
+    struct loader ld = { st, ops, dev, err, NULL, 0 };
+    *w = (struct phi4_weights){ .n_layers = config->num_hidden_layers };
+    w->layers = calloc(w->n_layers, sizeof *w->layers);
+    ld.used = malloc((6 * w->n_layers + 3) * sizeof *ld.used);
+    int rc = w->layers && ld.used ? load_all(&ld, w, config)
+                                  : airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
+                                                      "out of memory for %zu layers", w->n_layers);
+    if (rc == 0)
+        find_unused(&ld, w);
+    else
+        phi4_weights_free(w, ops, dev);
+    free(ld.used);
+    return rc;
+}
+
+void phi4_weights_free(struct phi4_weights *w, const struct ops *ops, struct ops_device *dev)
+{
+    /* A tied head is the embedding's own matrix. */
+    if (w->lm_head.data && w->lm_head.data != w->embed_tokens.data)
+        ops->matrix_free(dev, &w->lm_head);
+    if (w->embed_tokens.data)
+        ops->matrix_free(dev, &w->embed_tokens);
+    if (w->norm.data)
+        ops->matrix_free(dev, &w->norm);
+    for (size_t i = 0; w->layers && i < w->n_layers; i++) {
+        struct phi4_layer *l = &w->layers[i];
+        struct ops_matrix *all[] = {
+            &l->input_layernorm,          &l->qkv_proj,     &l->o_proj,
+            &l->post_attention_layernorm, &l->gate_up_proj, &l->down_proj
+        };
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+            if (all[k]->data)
+                ops->matrix_free(dev, all[k]);
+    }
+    free(w->layers);
+    *w = (struct phi4_weights){ 0 };
+}

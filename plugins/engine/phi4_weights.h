@@ -1,0 +1,40 @@
+/*
+ * phi4_weights.h - the text model's tensors by name and shape, placed on a device as matrices.
+ *
+ * Shapes are checked against the configuration before any tensor is used; an error names tensor,
+ * shape found and shape wanted.  On the CPU the matrices point into the mapping: bf16 stays bf16.
+ */
+#ifndef AIRLOCK_PHI4_WEIGHTS_H
+#define AIRLOCK_PHI4_WEIGHTS_H
+
+#include "ops/ops.h"
+#include "phi4_config.h"
+#include "safetensors.h"
+
+struct phi4_layer {
+    struct ops_matrix input_layernorm;          /* [1, hidden] */
+    struct ops_matrix qkv_proj;                 /* [(n_heads + 2 n_kv_heads) head_dim, hidden] */
+    struct ops_matrix o_proj;                   /* [hidden, n_heads head_dim] */
+    struct ops_matrix post_attention_layernorm; /* [1, hidden] */
+    struct ops_matrix gate_up_proj;             /* [2 intermediate, hidden], gate first */
+    struct ops_matrix down_proj;                /* [hidden, intermediate] */
+};
+
+struct phi4_weights {
+    struct ops_matrix embed_tokens; /* [vocab, hidden] */
+    struct ops_matrix norm;         /* [1, hidden] */
+    struct ops_matrix lm_head;      /* [vocab, hidden]; embed_tokens itself when tied */
+    struct phi4_layer *layers;      /* [num_hidden_layers] */
+    size_t n_layers;
+    size_t n_unused;          /* tensors of the checkpoint that the text model does not use */
+    const char *first_unused; /* one of them, for the log; NULL: none */
+};
+
+/* Also tries the names that a checkpoint with built-in adapters has (NAME.base_layer.weight). Fills
+ * w from st, which must stay open until phi4_weights_free(). */
+int phi4_weights_load(struct phi4_weights *w, const struct phi4_config *config,
+                      const struct safetensors *st, const struct ops *ops, struct ops_device *dev,
+                      struct airlock_error *err);
+void phi4_weights_free(struct phi4_weights *w, const struct ops *ops, struct ops_device *dev);
+
+#endif

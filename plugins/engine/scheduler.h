@@ -1,0 +1,109 @@
+/*
+ * scheduler.h - one thread that computes all requests together: each step is one batch of every
+ * running answer's next token and chunks of new prompts.
+ *
+ * A request waits until there are blocks for its prompt, runs, and ends; when blocks run out, the
+ * one that was admitted last gives its blocks back, waits, and is computed again later: nothing
+ * fails half-way, and its answer has the same bits.  All prompts that are being read share a step's
+ * rows fairly, so that a short one does not wait for a long one.  The thread never waits for who
+ * reads an answer.
+ */
+#ifndef AIRLOCK_SCHEDULER_H
+#define AIRLOCK_SCHEDULER_H
+
+#include "phi4_forward.h"
+#include "sampler.h"
+#include "stop_strings.h"
+#include "tokenizer.h"
+
+struct scheduler;
+
+struct scheduler_options {
+    struct phi4_forward_options forward; /* its max_*, give_up are the scheduler's to fill in */
+    struct kv_cache *kv;
+    const struct tokenizer *tokenizer;
+    size_t max_context;   /* tokens of a prompt and its answer; kv holds at least as many */
+    size_t max_batch;     /* sequences in a step */
+    size_t prefill_chunk; /* prompt rows in a step that also decodes; alone: four times that */
+};
+
+/* Starts the thread.  NULL: err says why. */
+struct scheduler *scheduler_start(const struct scheduler_options *options,
+                                  struct airlock_error *err);
+/* Ends the thread; what still runs ends with AIRLOCK_E_CANCELLED.  NULL allowed.  Tickets are to be
+ * released before. */
+void scheduler_stop(struct scheduler *s);
+
+/* What to generate; copied by scheduler_submit(). */
+struct scheduler_request {
+    const int32_t *prompt; /* [n_prompt], at least 1 and below max_context */
+    size_t n_prompt;
+    struct sampler_params sampling;
+    const struct sampler_bias *bias;
+    size_t n_bias;
+    size_t max_new_tokens; /* 0: to the end of the context */
+    const int32_t *eos;
+    size_t n_eos;
+    const struct stop_string *stop;
+    size_t n_stop;
+    const void *const *adapters; /* for the hook; valid until scheduler_forget() */
+    size_t n_adapters;
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+    int logprobs;         /* alternatives to tell per token; -1: tell no tokens */
+};
+
+enum scheduler_finish { SCHEDULER_FINISH_NONE, SCHEDULER_FINISH_STOP, SCHEDULER_FINISH_LENGTH };
+
+struct scheduler_stats {
+    enum scheduler_finish finish;
+    size_t tokens_in, tokens_out; /* tokens_out: the end token included */
+    size_t tokens_cached;
+    uint64_t queue_ns, prefill_ns, decode_ns;
+};
+
+/* One token, told when the request asked for logprobs. */
+struct scheduler_token {
+    int32_t id;
+    float logprob;
+    size_t n_top;
+    struct sampler_logprob top[SAMPLER_MAX_LOGPROBS];
+};
+
+/* What is new; text and tokens live until the next call for the same ticket. */
+struct scheduler_news {
+    const char *text;
+    size_t size;
+    const struct scheduler_token *tokens;
+    size_t n_tokens;
+    bool done; /* nothing will follow */
+};
+
+struct scheduler_ticket; /* a caller's end of a request; one thread at a time */
+
+/* Queues a request.  NULL: err says why (AIRLOCK_E_REQUEST with both numbers when the prompt is too
+ * long).  Any thread. */
+struct scheduler_ticket *scheduler_submit(struct scheduler *s,
+                                          const struct scheduler_request *request,
+                                          struct airlock_error *err);
+/* Waits up to milliseconds for news; takes them. */
+void scheduler_take(struct scheduler_ticket *t, unsigned milliseconds, struct scheduler_news *news);
+/* Asks for the end; takes effect within a step. */
+void scheduler_cancel(struct scheduler_ticket *t);
+/* Counts so far, final once news said done.  0, or -1 with err: how it failed. */
+int scheduler_result(struct scheduler_ticket *t, struct scheduler_stats *out,
+                     struct airlock_error *err);
+/* Gives the ticket back, at any time; a request that still runs is cancelled. */
+void scheduler_release(struct scheduler_ticket *t);
+
+/* Returns when no request, running or cancelled, uses this adapter any more.  The caller makes sure
+ * that no new one comes. */
+void scheduler_forget(struct scheduler *s, const void *adapter);
+
+struct scheduler_load {
+    size_t waiting, running;
+    size_t kv_blocks, kv_blocks_free;
+    uint64_t steps, rows, preemptions; /* since the start */
+};
+void scheduler_load(struct scheduler *s, struct scheduler_load *out);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * ticket.h - one request inside the scheduler: its tokens, its blocks, and the text that waits for
+ * its caller.
+ *
+ * Shared by the scheduler's files only.  Who may touch what is written at each group of members.
+ */
+#ifndef AIRLOCK_TICKET_H
+#define AIRLOCK_TICKET_H
+
+#include "scheduler.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct ticket_output {
+    struct bytes text;
+    struct scheduler_token *tokens;
+    size_t n_tokens, tokens_capacity;
+};
+
+struct scheduler_ticket {
+    struct scheduler *scheduler;
+    atomic_bool cancelled; /* any thread */
+
+    /* Under the scheduler's lock */
+    struct scheduler_ticket *next; /* among the waiting */
+    unsigned holders;              /* caller and scheduler */
+    pthread_cond_t changed;        /* news came, or done */
+    struct ticket_output news;
+    bool done, failed;
+    struct airlock_error error; /* when failed */
+    struct scheduler_stats stats;
+
+    /* The caller's */
+    struct ticket_output taken;
+
+    /* The scheduler's thread's */
+    int32_t *ids; /* prompt and answer */
+    size_t n_ids, ids_capacity;
+    size_t n_computed; /* ids whose keys and values are in the cache */
+    bool long_rope;    /* ... and with which factors */
+    struct kv_table table;
+    struct sampler sampler;
+    struct stop_strings stop;
+    int32_t eos[PHI4_MAX_EOS];
+    size_t n_eos;
+    const void *adapters[LINEAR_MAX_ADAPTERS];
+    size_t n_adapters;
+    size_t max_new_tokens;
+    uint64_t deadline_ns;
+    int logprobs;
+    uint64_t submitted_ns, admitted_ns, first_token_ns;
+
+    /* This step's */
+    size_t rows;
+    bool wants_logits;
+};
+
+/* A copy of the request.  NULL: out of memory. */
+struct scheduler_ticket *ticket_new(struct scheduler *s, const struct scheduler_request *request);
+/* Nobody holds it, its blocks are given back. */
+void ticket_free(struct scheduler_ticket *t);
+
+/* True when it was cancelled or its time is over. */
+bool ticket_over(const struct scheduler_ticket *t, uint64_t now_ns);
+
+/* Tokens that are to be computed before the next one can be chosen. */
+static inline size_t ticket_remaining(const struct scheduler_ticket *t)
+{
+    return t->n_ids - t->n_computed;
+}
+
+int ticket_add_id(struct scheduler_ticket *t, int32_t id); /* 0, or -1: out of memory */
+int ticket_tell_token(struct scheduler_ticket *t, const struct scheduler_token *token);
+
+#endif

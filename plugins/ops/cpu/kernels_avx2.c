@@ -1,0 +1,159 @@
+/* kernels_avx2.c - the vector kernels for AVX2 with FMA and F16C: a vector is two registers. */
+#include "kernels.h"
+
+#ifdef CPU_HAVE_X86_KERNELS
+
+#include <immintrin.h>
+
+#define VEC_TARGET target("avx2,fma,f16c")
+#define VEC_FN static inline __attribute__((always_inline, VEC_TARGET))
+#define VEC_KERNEL static __attribute__((noinline, VEC_TARGET))
+
+/* 2 x 3 sums of two registers each, of 16 registers. */
+#define TILE 3
+#define ROWS_FOR(tokens) ((tokens) == 1 ? 4 : 2)
+#define KERNELS cpu_kernels_avx2
+#define KERNELS_NAME "avx2"
+
+typedef struct {
+    __m256 a, b; /* lanes 0 .. 7 and 8 .. 15 */
+} vec;
+
+#define VEC_BOTH(expression_a, expression_b) ((vec){ expression_a, expression_b })
+
+VEC_FN vec vec_load(const float *p)
+{
+    return VEC_BOTH(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8));
+}
+
+VEC_FN void vec_store(float *p, vec v)
+{
+    _mm256_storeu_ps(p, v.a);
+    _mm256_storeu_ps(p + 8, v.b);
+}
+
+VEC_FN vec vec_set1(float f)
+{
+    return VEC_BOTH(_mm256_set1_ps(f), _mm256_set1_ps(f));
+}
+
+VEC_FN vec vec_add(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_sub(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_mul(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_div(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_fma(vec x, vec y, vec z)
+{
+    return VEC_BOTH(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b));
+}
+
+/* A NaN in y is the result; one in x is not. */
+VEC_FN vec vec_max(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_min(vec x, vec y)
+{
+    return VEC_BOTH(_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b));
+}
+
+VEC_FN vec vec_round(vec x)
+{
+    return VEC_BOTH(_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+                    _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+/* 2^f for whole numbers -126 .. 127. */
+VEC_FN __m256 half_power_of_2(__m256 f)
+{
+    const __m256i n = _mm256_add_epi32(_mm256_cvtps_epi32(f), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(n, 23));
+}
+
+VEC_FN vec vec_power_of_2(vec x)
+{
+    return VEC_BOTH(half_power_of_2(x.a), half_power_of_2(x.b));
+}
+
+VEC_FN __m256i load_bits(const char *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+VEC_FN vec vec_bf16_even(const char *p)
+{
+    return VEC_BOTH(_mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p), 16)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32(load_bits(p + 32), 16)));
+}
+
+VEC_FN vec vec_bf16_odd(const char *p)
+{
+    const __m256i high = _mm256_set1_epi32((int)0xffff0000);
+    return VEC_BOTH(_mm256_castsi256_ps(_mm256_and_si256(load_bits(p), high)),
+                    _mm256_castsi256_ps(_mm256_and_si256(load_bits(p + 32), high)));
+}
+
+VEC_FN vec vec_f16(const char *p)
+{
+    const __m128i *q = (const __m128i *)(const void *)p;
+    return VEC_BOTH(_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1)));
+}
+
+/* The 8 even (odd) of 16 numbers. */
+VEC_FN __m256 half_even(__m256 a, __m256 b)
+{
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+}
+
+VEC_FN __m256 half_odd(__m256 a, __m256 b)
+{
+    const __m256d pairs = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(pairs, 0xd8));
+}
+
+VEC_FN vec vec_even(vec x, vec y)
+{
+    return VEC_BOTH(half_even(x.a, x.b), half_even(y.a, y.b));
+}
+
+VEC_FN vec vec_odd(vec x, vec y)
+{
+    return VEC_BOTH(half_odd(x.a, x.b), half_odd(y.a, y.b));
+}
+
+VEC_FN float vec_sum(vec x)
+{
+    const __m256 s8 = _mm256_add_ps(x.a, x.b);
+    const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+VEC_FN float vec_largest(vec x)
+{
+    const __m256 m8 = _mm256_max_ps(x.a, x.b);
+    const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+    const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+    return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+}
+
+#include "kernels_simd.h"
+
+#endif

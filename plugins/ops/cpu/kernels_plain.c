@@ -1,0 +1,116 @@
+/* kernels_plain.c - the inner loops in plain C: the reference, and what runs where there is no
+ * AVX2. */
+#include "kernels.h"
+
+#include "convert.h"
+
+enum { LANES = 16 }; /* partial sums, so that rounding errors grow with k / 16 */
+
+static float sum_lanes(const float *lane)
+{
+    float sum = 0.0f;
+    for (size_t i = 0; i < LANES; i++)
+        sum += lane[i];
+    return sum;
+}
+
+static void pack(float *out, const float *x, size_t x_stride, size_t tokens, size_t k,
+                 enum ops_dtype dtype)
+{
+    (void)dtype;
+    const size_t padded = cpu_padded(k);
+    for (size_t t = 0; t < tokens; t++) {
+        memcpy(out + t * padded, x + t * x_stride, k * sizeof *x);
+        memset(out + t * padded + k, 0, (padded - k) * sizeof *x);
+    }
+}
+
+/* Up to CPU_BLOCK numbers as floats; zeros follow them. */
+static void load_block(float *out, const void *data, enum ops_dtype dtype, size_t first, size_t n)
+{
+    memset(out, 0, CPU_BLOCK * sizeof *out);
+    if (dtype == OPS_F32)
+        memcpy(out, (const float *)data + first, n * sizeof *out);
+    else if (dtype == OPS_BF16)
+        for (size_t i = 0; i < n; i++)
+            out[i] = bf16_to_float(((const uint16_t *)data)[first + i]);
+    else
+        for (size_t i = 0; i < n; i++)
+            out[i] = f16_to_float(((const uint16_t *)data)[first + i]);
+}
+
+static void dot(const struct cpu_dot *d)
+{
+    const size_t padded = cpu_padded(d->k);
+    for (size_t n = 0; n < d->w_rows; n++) {
+        float lane[CPU_MAX_TILE][LANES] = { { 0 } }, block[CPU_BLOCK];
+        for (size_t k = 0; k < d->k; k += CPU_BLOCK) {
+            const size_t count = d->k - k < CPU_BLOCK ? d->k - k : CPU_BLOCK;
+            load_block(block, d->w, d->dtype, n * d->k + k, count);
+            for (size_t t = 0; t < d->tokens; t++) {
+                const float *x = d->tile + t * padded + k;
+                for (size_t i = 0; i < LANES; i++)
+                    lane[t][i] += block[i] * x[i];
+                for (size_t i = 0; i < LANES; i++)
+                    lane[t][i] += block[LANES + i] * x[LANES + i];
+            }
+        }
+        for (size_t t = 0; t < d->tokens; t++) {
+            float *out = d->y + t * d->y_stride + n;
+            const float sum = sum_lanes(lane[t]);
+            *out = d->add ? *out + d->scale * sum : sum;
+        }
+    }
+}
+
+static void softmax(float *s, size_t n, float scale, float *max, float *sum)
+{
+    float m = -INFINITY, total = 0.0f;
+    for (size_t j = 0; j < n; j++) {
+        s[j] *= scale;
+        m = s[j] > m ? s[j] : m;
+    }
+    for (size_t j = 0; j < n; j++) {
+        s[j] = expf(s[j] - m);
+        total += s[j];
+    }
+    *max = m;
+    *sum = total;
+}
+
+static void mix(const struct cpu_mix *m)
+{
+    for (size_t i0 = 0; i0 < m->dim; i0 += CPU_BLOCK) {
+        const size_t n = m->dim - i0 < CPU_BLOCK ? m->dim - i0 : CPU_BLOCK;
+        for (size_t j = 0; j < m->tokens; j++) {
+            float block[CPU_BLOCK];
+            load_block(block, m->v, m->dtype, j * m->dim + i0, n);
+            for (size_t q = 0; q < m->queries; q++)
+                for (size_t i = 0; i < n; i++)
+                    m->o[q * m->o_stride + i0 + i] += m->p[q * m->p_stride + j] * block[i];
+        }
+    }
+}
+
+static void unpack(float *out, const float *o, size_t dim, enum ops_dtype dtype)
+{
+    (void)dtype;
+    memcpy(out, o, dim * sizeof *out);
+}
+
+static void swiglu(float *y, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = up[i] * (gate[i] / (1.0f + expf(-gate[i])));
+}
+
+const struct cpu_kernels cpu_kernels_plain = {
+    .name = "plain C",
+    .tile = 4,
+    .pack = pack,
+    .dot = dot,
+    .softmax = softmax,
+    .mix = mix,
+    .unpack = unpack,
+    .swiglu = swiglu,
+};

@@ -1,0 +1,199 @@
+/*
+ * ops.h - the arithmetic of the engine: each operation once, with its formula, shapes, dtypes and
+ * allowed error.
+ *
+ * The engine includes this file and no other of this folder, so it cannot tell devices apart.
+ * Tensors are dense and row-major.  "act" is the device's type of activations (struct ops.act).  An
+ * op allocates nothing and keeps no pointer; on CUDA it only enqueues on the device's stream.  All
+ * addresses but those marked host are the device's (on the CPU there is no difference).
+ *
+ * Row invariance: every op computes each row from that row alone (attention: from its sequence
+ * alone), with the same order of additions whatever the number of rows, the thread count or the
+ * company.  So an answer has the same bits alone, in a batch, in chunks or recomputed.
+ *
+ * One thread at a time per ops_device.  Shapes that break a contract give OPS_E_SHAPE and touch
+ * nothing; zero rows are OPS_OK.
+ */
+#ifndef AIRLOCK_OPS_H
+#define AIRLOCK_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum ops_status {
+    OPS_OK,
+    OPS_E_SHAPE,  /* caller's mistake */
+    OPS_E_MEMORY, /* host or device memory is out */
+    OPS_E_DEVICE  /* the device is lost */
+};
+
+enum ops_dtype { OPS_F32 = 1, OPS_BF16 = 2, OPS_F16 = 3 };
+
+static inline size_t ops_dtype_size(enum ops_dtype t)
+{
+    return t == OPS_F32 ? 4 : 2;
+}
+
+enum {
+    OPS_KV_BLOCK = 16 /* tokens of one block of keys or values */
+};
+
+struct ops_device; /* the device's own: thread pool, or CUDA context and stream */
+
+/* Threads of somebody else, used instead of an own pool: runs fn(arg, i) for i < n, returns when
+ * all are done. */
+struct ops_threads {
+    unsigned count;
+    void *ctx;
+    void (*run)(const struct ops_threads *threads, size_t n, void (*fn)(void *arg, size_t i),
+                void *arg);
+};
+
+struct ops_open {
+    int ordinal;                    /* CUDA device */
+    unsigned threads;               /* CPU: 0 is one per core this process may use */
+    const struct ops_threads *lent; /* CPU: not NULL: no own threads; must outlive the device */
+};
+
+/* A weight matrix [rows, cols] on the device; made by matrix_load, read by the ops. */
+struct ops_matrix {
+    const void *data;
+    enum ops_dtype dtype;
+    size_t rows, cols;
+    void *prepared; /* the device's own, or NULL */
+};
+
+/* Geometry of attention. */
+struct ops_heads {
+    size_t n_heads, n_kv_heads; /* n_kv_heads divides n_heads */
+    size_t head_dim;            /* even, at most 256 */
+    size_t rotary_dim;          /* even, <= head_dim: dims that rope turns */
+};
+
+/*
+ * Keys and values of one layer, in blocks of OPS_KV_BLOCK tokens:
+ *   k, v: [block][n_kv_heads][OPS_KV_BLOCK][head_dim] of dtype; keys are stored after rope.
+ */
+struct ops_kv {
+    void *k, *v;
+    enum ops_dtype dtype;
+    size_t n_blocks;
+};
+
+/*
+ * The rows of one step: row r of sequence s are rows first_row[s] .. first_row[s+1]-1, in order of
+ * position; they are the last tokens of a sequence of length[s] tokens (these rows included).
+ */
+struct ops_batch {
+    size_t n_seqs;
+    const int32_t *first_row;   /* [n_seqs + 1] */
+    const int32_t *length;      /* [n_seqs] */
+    const int32_t *block_table; /* [n_seqs, table_stride]: block of tokens 16 i .. 16 i + 15 */
+    size_t table_stride;
+    size_t rows;       /* host copy of first_row[n_seqs] */
+    size_t max_length; /* host copy of the largest length */
+};
+
+/* Rows [first_row, first_row + rows) get y += scale * B (A x).  a: [rank, in], b: [out, rank]. */
+struct ops_lora_segment {
+    size_t first_row, rows;
+    const void *a, *b;
+    enum ops_dtype dtype;
+    size_t rank;
+    float scale;
+};
+
+struct ops {
+    const char *name;   /* "cpu" or "cuda" */
+    enum ops_dtype act; /* CPU: OPS_F32; CUDA: OPS_BF16 */
+
+    /* NULL on failure; why: a static sentence.  close(NULL) is allowed. */
+    struct ops_device *(*open)(const struct ops_open *how, const char **why);
+    void (*close)(struct ops_device *dev);
+    /* One line about the device for the log, eg: "cpu, 2 threads, avx512".  Valid until close. */
+    const char *(*describe)(struct ops_device *dev);
+    /* The threads that the device works with, to lend on; NULL: none (CUDA). */
+    const struct ops_threads *(*threads)(struct ops_device *dev);
+
+    /* Zeroed memory, 64-byte aligned; NULL: out of memory. */
+    void *(*alloc)(struct ops_device *dev, size_t bytes);
+    void (*free)(struct ops_device *dev, void *p);
+    /* Copies host memory, which must stay as it is until the next sync or download. */
+    enum ops_status (*upload)(struct ops_device *dev, void *to, const void *host, size_t bytes);
+    /* Copies to host memory; everything enqueued before is done when it returns. */
+    enum ops_status (*download)(struct ops_device *dev, void *host, const void *from, size_t bytes);
+    enum ops_status (*sync)(struct ops_device *dev);
+
+    /* Makes m of host weights that stay mapped until matrix_free (the CPU uses them in place). */
+    enum ops_status (*matrix_load)(struct ops_device *dev, struct ops_matrix *m, const void *host,
+                                   enum ops_dtype dtype, size_t rows, size_t cols);
+    void (*matrix_free)(struct ops_device *dev, struct ops_matrix *m);
+
+    /* y[r] = row ids[r] of m.  y: [rows, m.cols] act; ids: [rows], each in 0 .. m.rows-1 (checked
+     * by the caller). Exact. */
+    enum ops_status (*embedding)(struct ops_device *dev, void *y, const struct ops_matrix *m,
+                                 const int32_t *ids, size_t rows);
+
+    /*
+     * RMSNorm (Zhang and Sennrich 2019; Phi3RMSNorm): y = x / sqrt(mean(x^2) + eps) * w
+     *   x, y: [rows, dim] act, y == x allowed; w: [1, dim].  Sums in float32.
+     * Error: 2^-20 relative on the CPU against exact arithmetic; one bf16 step on CUDA.
+     */
+    enum ops_status (*rmsnorm)(struct ops_device *dev, void *y, const void *x,
+                               const struct ops_matrix *w, size_t rows, size_t dim, float eps);
+
+    /* h += delta; y = rmsnorm(h, w).  h, delta, y: [rows, dim] act; y may be delta. */
+    enum ops_status (*add_rmsnorm)(struct ops_device *dev, void *h, const void *delta, void *y,
+                                   const struct ops_matrix *w, size_t rows, size_t dim, float eps);
+
+    /*
+     * y = x m^T.  x: [rows, m.cols] act; y: [rows, m.rows] act.  float32 accumulation.
+     * Error: |got - exact| <= 2^-18 * sum_k |x_k m_k| on the CPU, and one act step.
+     */
+    enum ops_status (*matmul)(struct ops_device *dev, void *y, const void *x,
+                              const struct ops_matrix *m, size_t rows);
+    /* The same with y: [rows, m.rows] float32 on every device: the logits. */
+    enum ops_status (*logits)(struct ops_device *dev, float *y, const void *x,
+                              const struct ops_matrix *m, size_t rows);
+
+    /*
+     * Rotary embedding in place and write to the cache.  qkv: [rows, (n_heads + 2 n_kv_heads) *
+     * head_dim] act, Q then K then V.  Dims i and i + rotary_dim/2 of a Q or K head, i <
+     * rotary_dim/2, turn by the row's angle (Su et al. 2021, NeoX pairing):
+     *   a' = a cos - b sin,  b' = b cos + a sin;  dims from rotary_dim on stay.
+     * cos, sin: [rows, rotary_dim / 2] float32, attention scaling included.  K (turned) and V of
+     * row r go to token slot[r] of kv: block slot / OPS_KV_BLOCK, place slot % OPS_KV_BLOCK.
+     */
+    enum ops_status (*rope_kv)(struct ops_device *dev, void *qkv, const float *cos,
+                               const float *sin, const int32_t *slot, size_t rows,
+                               const struct ops_heads *heads, const struct ops_kv *kv);
+
+    /*
+     * Causal grouped-query attention over the cache: for each row at position p of its sequence and
+     * each head h, softmax over j <= p of (q . k_j * scale), times v_j; kv head = h / (n_heads /
+     * n_kv_heads).  o: [rows, n_heads * head_dim] act; qkv as rope_kv left it (only Q is read).
+     * Softmax and sums in float32.  Error: 2^-14 relative to max |v| on the CPU.
+     */
+    enum ops_status (*attention)(struct ops_device *dev, void *o, const void *qkv,
+                                 const struct ops_batch *batch, const struct ops_heads *heads,
+                                 const struct ops_kv *kv, float scale);
+
+    /* y = up * silu(gate), silu(z) = z / (1 + e^-z).  gate_up: [rows, 2 dim] act, gate first;
+     * y: [rows, dim] act.  Error on the CPU: 2^-18 relative, and |up| 2^-120 where e^-z is beyond
+     * float32. */
+    enum ops_status (*swiglu)(struct ops_device *dev, void *y, const void *gate_up, size_t rows,
+                              size_t dim);
+
+    /* y[rows of s] += s.scale * B (A x) for each segment s (Hu et al. 2021).  x: [rows, in] act,
+     * y: [rows, out] act; segments do not overlap; rank at most OPS_LORA_MAX_RANK. */
+    enum ops_status (*lora)(struct ops_device *dev, void *y, const void *x, size_t rows, size_t in,
+                            size_t out, const struct ops_lora_segment *segments, size_t n_segments);
+};
+
+enum { OPS_LORA_MAX_RANK = 2048 };
+
+const struct ops *ops_cpu(void); /* never NULL */
+/* NULL: built without CUDA, and *why is a sentence that says so. */
+const struct ops *ops_cuda(const char **why);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * adapters.h - the model's linear layers as ABI sites, the adapters attached to them, and the
+ * engine's hook that calls them.
+ */
+#ifndef AIRLOCK_PHI4_MINI_ADAPTERS_H
+#define AIRLOCK_PHI4_MINI_ADAPTERS_H
+
+#include "engine/engine.h"
+
+#include <airlock/llm_adapter.h>
+#include <pthread.h>
+
+/* ---- sites ---- */
+
+struct model_sites {
+    llm_site *sites; /* [n]; site i is the engine's linear site i */
+    size_t n;
+    struct site_names *names; /* what the sites point to */
+};
+
+/* The four linear layers of each layer, q/k/v and gate/up as parts.  0, or -1: out of memory. */
+int model_sites_init(struct model_sites *s, const struct phi4_config *config);
+void model_sites_free(struct model_sites *s);
+
+/* ---- attached adapters ---- */
+
+/* What one adapter does on each site. */
+struct adapter_binding {
+    struct adapter_binding *next;
+    const llm_adapter *adapter;
+    const llm_lora_target **targets; /* [sites.n]; NULL: leaves the site alone */
+};
+
+struct adapters {
+    pthread_mutex_t lock;
+    struct adapter_binding *list; /* under lock */
+    const struct model_sites *sites;
+    uint32_t act;                      /* LLM_F32, ...: of activations */
+    const struct ops_threads *threads; /* NULL: none to lend */
+    struct linear_hook hook;
+    /* The engine thread's */
+    llm_lora_segment *segments; /* [ENGINE_MAX_BATCH] */
+    const llm_lora_segment **batch;
+};
+
+/* hook can be handed to the engine at once; sites, act and threads are filled in before the first
+ * request.  0, or -1: out of memory. */
+int adapters_init(struct adapters *a);
+void adapters_free(struct adapters *a);
+
+/* Checks the adapter's targets against the sites: AIRLOCK_E_CONFIG names module and shapes. */
+int adapters_attach(struct adapters *a, const llm_adapter *adapter, struct airlock_error *err);
+/* Takes the binding out of the list; the caller frees it with adapter_binding_free() when no
+ * request uses it any more.  NULL: it was not attached. */
+struct adapter_binding *adapters_detach(struct adapters *a, const llm_adapter *adapter);
+void adapter_binding_free(struct adapter_binding *b);
+/* NULL: not attached. */
+const struct adapter_binding *adapters_find(struct adapters *a, const llm_adapter *adapter);
+
+#endif

@@ -1,0 +1,1 @@
+# local.mk - the files of plugins/phi4-multimodal.

@@ -1,0 +1,147 @@
+/*
+ * airlock.h - the C client of an Airlock: asks a language model in a container, through the bridge.
+ *
+ *     airlock_error err;
+ *     airlock_message question = { "user", "How are you?" };
+ *     char *answer = airlock_call_model_server("phi", "Phi4MiniInstruct", &question, 1, NULL, 0,
+ *                                              NULL, NULL, NULL, &err);
+ *     puts(answer ? answer : err.text);
+ *     airlock_free(answer);
+ *
+ * Link with `pkg-config --libs airlock`.  Usable from C89 and C++98 on.  All text is UTF-8.  Every
+ * function that takes an airlock_error accepts NULL for it, and fills it only when it fails.
+ * Different clients may be used by different threads at once; one client by one thread at a time.
+ */
+#ifndef AIRLOCK_AIRLOCK_H
+#define AIRLOCK_AIRLOCK_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifdef __GNUC__
+#define AIRLOCK_API __attribute__((visibility("default")))
+#else
+#define AIRLOCK_API
+#endif
+
+#define AIRLOCK_DEFAULT_HOST "http://127.0.0.1:8000"
+
+/* Why a call failed: airlock_error.code. */
+enum {
+    AIRLOCK_ERR_ARGUMENT =
+        1,                   /* what was given cannot be sent: a bad address, text not UTF-8, ... */
+    AIRLOCK_ERR_CONNECT = 2, /* nobody answers at that address */
+    AIRLOCK_ERR_TIMEOUT = 3, /* it took longer than airlock_client_set_timeout() allows */
+    AIRLOCK_ERR_HTTP = 4,    /* refused: http_status, and the answer's words in text */
+    AIRLOCK_ERR_ANSWER = 5,  /* cut short, larger than the limit, or no HTTP at all */
+    AIRLOCK_ERR_MEMORY = 6
+};
+
+/* The caller's memory; nothing to free. */
+typedef struct airlock_error {
+    int code;        /* AIRLOCK_ERR_... */
+    int http_status; /* 0: there was no answer */
+    char text[1016]; /* one sentence, NUL-terminated; control characters are replaced by spaces */
+} airlock_error;
+
+typedef struct airlock_message {
+    const char *role; /* "system", "user", "assistant" or "tool" */
+    const char *content;
+} airlock_message;
+
+/* A picture as it is in its file (PNG, JPEG, ...); base64 is made on the way. */
+typedef struct airlock_image {
+    const void *data;
+    size_t size;
+} airlock_image;
+
+/* Bits of airlock_parameters.set: which members are sent.  The rest is the model's own choice. */
+enum {
+    AIRLOCK_SET_TEMPERATURE = 1,
+    AIRLOCK_SET_TOP_P = 2,
+    AIRLOCK_SET_REPETITION_PENALTY = 4,
+    AIRLOCK_SET_PRESENCE_PENALTY = 8,
+    AIRLOCK_SET_FREQUENCY_PENALTY = 16,
+    AIRLOCK_SET_TOP_K = 32,
+    AIRLOCK_SET_MAX_NEW_TOKENS = 64,
+    AIRLOCK_SET_DO_SAMPLE = 128
+};
+
+typedef struct airlock_parameters {
+    unsigned set;
+    int do_sample; /* 0: always the likeliest token */
+    double temperature;
+    double top_p;
+    double repetition_penalty;
+    double presence_penalty;
+    double frequency_penalty;
+    long top_k;
+    long max_new_tokens;
+} airlock_parameters;
+
+/* Zero it and set struct_size; newer members are appended and zero means that they are not used. */
+typedef struct airlock_request {
+    size_t struct_size; /* sizeof(airlock_request) */
+    const char *container;
+    const char *model;
+    const char *adapter; /* NULL: the base model */
+    const airlock_message *messages;
+    size_t n_messages;
+    const airlock_image *images;
+    size_t n_images;
+    const airlock_parameters *parameters; /* NULL: none set */
+} airlock_request;
+
+typedef struct airlock_client airlock_client;
+
+/*
+ * A client of the bridge at host: "http://NAME:PORT", "https://..." or "unix:/PATH/OF/SOCKET"; NULL
+ * is AIRLOCK_DEFAULT_HOST.  Connects when it is first used, and keeps the connection.  Proxies of
+ * the environment are not used, redirects are not followed.  NULL with err when it cannot be made.
+ */
+AIRLOCK_API airlock_client *airlock_client_new(const char *host, airlock_error *err);
+AIRLOCK_API void airlock_client_free(airlock_client *client); /* NULL is fine */
+
+/* Sends "Authorization: Bearer TOKEN" with every request; NULL: none.  Copied.  0, or -1. */
+AIRLOCK_API int airlock_client_set_token(airlock_client *client, const char *token,
+                                         airlock_error *err);
+
+/* Milliseconds to connect (5000 at first) and for a whole request (600000 at first); 0: no limit.
+ */
+AIRLOCK_API void airlock_client_set_timeout(airlock_client *client, long connect_ms,
+                                            long request_ms);
+
+/* The most bytes that an answer may have; 16 MiB at first. */
+AIRLOCK_API void airlock_client_set_max_answer(airlock_client *client, size_t bytes);
+
+/*
+ * Asks and waits for the whole answer.  *answer is NUL-terminated, its length in *size (NULL: not
+ * wanted); free it with airlock_free().  0, or -1 with err and *answer NULL.  The request is not
+ * kept.
+ */
+AIRLOCK_API int airlock_client_generate(airlock_client *client, const airlock_request *request,
+                                        char **answer, size_t *size, airlock_error *err);
+
+/*
+ * All of the above in one call, with a client that lives as long as the call: the answer, to be
+ * freed with airlock_free(), or NULL with err.  images, adapter, parameters and host may be NULL.
+ */
+AIRLOCK_API char *airlock_call_model_server(const char *container, const char *model,
+                                            const airlock_message *messages, size_t n_messages,
+                                            const airlock_image *images, size_t n_images,
+                                            const char *adapter,
+                                            const airlock_parameters *parameters, const char *host,
+                                            airlock_error *err);
+
+AIRLOCK_API void airlock_free(char *answer); /* NULL is fine */
+
+AIRLOCK_API const char *airlock_version(void); /* eg: "0.1.0" */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

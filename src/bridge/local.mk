@@ -1,0 +1,19 @@
+# local.mk - the files of src/bridge; libbridge.la is the program without main, for its tests.
+noinst_LTLIBRARIES += libbridge.la
+libbridge_la_SOURCES = src/bridge/edge.c src/bridge/edge.h \
+	src/bridge/runtimes.c src/bridge/runtimes.h \
+	src/bridge/child.c src/bridge/child.h \
+	src/bridge/channel.c src/bridge/channel.h \
+	src/bridge/pool.c src/bridge/pool.h \
+	src/bridge/exchange.c src/bridge/exchange.h \
+	src/bridge/proxy.c src/bridge/proxy.h src/bridge/bridge.c src/bridge/bridge.h \
+	src/bridge/health.c src/bridge/health.h \
+	src/bridge/bridge_config.c src/bridge/bridge_config.h \
+	src/bridge/bridge_options.c src/bridge/bridge_options.h
+libbridge_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(CURL_CFLAGS)
+libbridge_la_LIBADD = libcommon.la $(CURL_LIBS) -lpthread
+
+bin_PROGRAMS += airlock-bridge
+airlock_bridge_SOURCES = src/bridge/main.c
+airlock_bridge_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+airlock_bridge_LDADD = libbridge.la

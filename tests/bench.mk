@@ -1,0 +1,12 @@
+# bench.mk - tests of bench.
+# Built by name, eg: make tests/bench/bench_ops
+EXTRA_PROGRAMS += tests/bench/bench_ops
+tests_bench_bench_ops_SOURCES = tests/bench/bench_ops.c
+tests_bench_bench_ops_CFLAGS = $(AM_CFLAGS) -pthread
+tests_bench_bench_ops_LDADD = libops.la -lm
+EXTRA_PROGRAMS += tests/bench/mkmodel tests/bench/bench_engine
+tests_bench_mkmodel_SOURCES = tests/bench/mkmodel.c
+tests_bench_mkmodel_LDADD = -lm
+tests_bench_bench_engine_SOURCES = tests/bench/bench_engine.c
+tests_bench_bench_engine_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_bench_bench_engine_LDADD = libengine.la libops.la libbase.la

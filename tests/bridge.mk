@@ -1,0 +1,23 @@
+# bridge.mk - tests of the bridge: as a process behind a fake Docker, and its parts.
+dist_check_SCRIPTS += tests/fakes/docker
+bridge_processes = airlock-bridge$(EXEEXT) airlock-client$(EXEEXT) \
+	tests/fakes/stub_server$(EXEEXT)
+bridge_test_cppflags = $(AM_CPPFLAGS) -DBUILD_DIR='"$(abs_top_builddir)"' \
+	-DSOURCE_DIR='"$(abs_top_srcdir)"'
+if HAVE_CHECK
+check_PROGRAMS += tests/test_bridge_edge tests/test_bridge_channel
+TESTS += tests/test_bridge_edge tests/test_bridge_channel
+endif
+tests_test_bridge_edge_SOURCES = tests/test_bridge_edge.c tests/bridge_fixture.c \
+	tests/bridge_fixture.h
+tests_test_bridge_edge_CPPFLAGS = $(bridge_test_cppflags)
+tests_test_bridge_edge_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_bridge_edge_LDADD = libbase.la $(CHECK_LIBS)
+EXTRA_tests_test_bridge_edge_DEPENDENCIES = $(bridge_processes)
+
+tests_test_bridge_channel_SOURCES = tests/test_bridge_channel.c tests/bridge_fixture.c \
+	tests/bridge_fixture.h
+tests_test_bridge_channel_CPPFLAGS = $(bridge_test_cppflags)
+tests_test_bridge_channel_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_bridge_channel_LDADD = libbase.la $(CHECK_LIBS) -lpthread
+EXTRA_tests_test_bridge_channel_DEPENDENCIES = $(bridge_processes)

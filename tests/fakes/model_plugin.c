@@ -1,0 +1,275 @@
+/*
+ * model_plugin.c - a model plugin for the server's tests that does what the last message tells it
+ * to.
+ *
+ * The message is words: "echo TEXT" gives TEXT back (with "[ADAPTER]" in front under an adapter),
+ * the others are below in commands[].
+ */
+#include <airlock/llm_adapter.h>
+#include <airlock/llm_model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef LLM_NOTE
+LLM_NOTE(LLM_KIND_MODEL);
+#endif
+
+struct llm_model {
+    const llm_host *host;
+    char path[256];
+};
+
+/* One generate() call. */
+struct call {
+    llm_model *model;
+    const llm_request *request;
+    const llm_sink *sink;
+    llm_stats *stats;
+    llm_error *err;
+};
+
+static llm_status fail(llm_error *err, llm_status code, const char *text)
+{
+    strncpy(err->text, text, sizeof err->text - 1);
+    return err->code = code;
+}
+
+static void nap(long ms)
+{
+    struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+    nanosleep(&t, NULL);
+}
+
+static llm_status emit(struct call *c, const char *text, size_t n)
+{
+    c->stats->tokens_out++;
+    return c->sink->emit(c->sink, text, n) ? LLM_E_CANCELLED : LLM_OK;
+}
+
+static llm_status do_echo(struct call *c, const char *arg)
+{
+    llm_status status = LLM_OK;
+    if (c->request->adapter) {
+        char name[160];
+        snprintf(name, sizeof name, "[%s]", c->request->adapter->name);
+        status = emit(c, name, strlen(name));
+    }
+    for (size_t i = 0; arg[i] && status == LLM_OK; i++) /* byte by byte: characters are cut */
+        status = emit(c, arg + i, 1);
+    return status;
+}
+
+/* "sleep MS": polls cancelled() every 10 ms. */
+static llm_status do_sleep(struct call *c, const char *arg)
+{
+    for (long left = atol(arg); left > 0; left -= 10) {
+        if (c->sink->cancelled(c->sink)) {
+            c->model->host->log(c->model->host, LLM_LOG_INFO, "cancelled", 9);
+            return LLM_E_CANCELLED;
+        }
+        nap(10);
+    }
+    return emit(c, "slept", 5);
+}
+
+/* "deaf MS": never polls. */
+static llm_status do_deaf(struct call *c, const char *arg)
+{
+    nap(atol(arg));
+    return emit(c, "woke", 4);
+}
+
+/* "flood N": N MiB of text. */
+static llm_status do_flood(struct call *c, const char *arg)
+{
+    static char block[65536];
+    memset(block, 'f', sizeof block);
+    llm_status status = LLM_OK;
+    for (long i = atol(arg) * 16; i > 0 && status == LLM_OK; i--)
+        status = emit(c, block, sizeof block);
+    return status;
+}
+
+/* "fail CODE TEXT" */
+static llm_status do_fail(struct call *c, const char *arg)
+{
+    char *text;
+    long code = strtol(arg, &text, 10);
+    return fail(c->err, (llm_status)code, *text ? text + 1 : "");
+}
+
+/* "bytes HEX": any bytes, e.g. invalid UTF-8. */
+static llm_status do_bytes(struct call *c, const char *arg)
+{
+    unsigned byte;
+    llm_status status = LLM_OK;
+    for (; sscanf(arg, "%2x", &byte) == 1 && status == LLM_OK; arg += 2) {
+        char b = (char)byte;
+        status = emit(c, &b, 1);
+    }
+    return status;
+}
+
+/* "params": what came, as text. */
+static llm_status do_params(struct call *c, const char *arg)
+{
+    const llm_params *p = c->request->params;
+    char text[512];
+    (void)arg;
+    int n = snprintf(text, sizeof text,
+                     "set=%u t=%g p=%g rp=%g pp=%g fp=%g k=%lld max=%lld sample=%lld images=%llu "
+                     "messages=%llu",
+                     p->set, p->temperature, p->top_p, p->repetition_penalty, p->presence_penalty,
+                     p->frequency_penalty, (long long)p->top_k, (long long)p->max_new_tokens,
+                     (long long)p->do_sample, (unsigned long long)c->request->n_images,
+                     (unsigned long long)c->request->n_messages);
+    return emit(c, text, (size_t)n);
+}
+
+/* "image": the first image's bytes. */
+static llm_status do_image(struct call *c, const char *arg)
+{
+    (void)arg;
+    if (!c->request->n_images)
+        return fail(c->err, LLM_E_REQUEST, "no image");
+    return emit(c, c->request->images[0]->bytes.ptr, c->request->images[0]->bytes.len);
+}
+
+static llm_status do_crash(struct call *c, const char *arg)
+{
+    (void)c, (void)arg;
+    abort();
+}
+
+static llm_status do_log(struct call *c, const char *arg)
+{
+    c->model->host->log(c->model->host, LLM_LOG_INFO, arg, strlen(arg));
+    return emit(c, "logged", 6);
+}
+
+static const struct {
+    const char *word;
+    llm_status (*run)(struct call *c, const char *arg);
+} commands[] = { { "echo", do_echo },     { "sleep", do_sleep }, { "deaf", do_deaf },
+                 { "flood", do_flood },   { "fail", do_fail },   { "bytes", do_bytes },
+                 { "params", do_params }, { "image", do_image }, { "crash", do_crash },
+                 { "log", do_log } };
+
+static llm_status fake_generate(llm_model *m, const llm_request *r, const llm_sink *sink,
+                                llm_stats *stats, llm_error *err)
+{
+    struct call c = { m, r, sink, stats, err };
+    llm_status status = LLM_E_REQUEST;
+    if (!r->n_messages)
+        return fail(err, LLM_E_REQUEST, "fake: there must be a message");
+    const llm_str *content = &r->messages[r->n_messages - 1]->content;
+    char *text = calloc(1, content->len + 1);
+    if (!text)
+        return fail(err, LLM_E_NO_MEMORY, "fake: out of memory");
+    memcpy(text, content->ptr, content->len);
+    stats->tokens_in = content->len;
+    stats->finish = LLM_FINISH_STOP;
+    fail(err, LLM_E_REQUEST, "fake: unknown command");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        size_t n = strlen(commands[i].word);
+        if (strncmp(text, commands[i].word, n) == 0 && (text[n] == ' ' || !text[n])) {
+            err->text[0] = 0;
+            status = commands[i].run(&c, text + n + (text[n] == ' '));
+            break;
+        }
+    }
+    free(text);
+    return status;
+}
+
+static llm_status fake_create(const llm_host *host, const llm_config *config, llm_model **out,
+                              llm_error *err)
+{
+    llm_model *m = calloc(1, sizeof *m);
+    if (!m)
+        return fail(err, LLM_E_NO_MEMORY, "fake: out of memory");
+    m->host = host;
+    snprintf(m->path, sizeof m->path, "%.*s", (int)config->path.len, config->path.ptr);
+    *out = m;
+    return LLM_OK;
+}
+
+/* A model_path with "slow" takes a while, with "broken" fails. */
+static llm_status fake_load(llm_model *m, const llm_sink *sink, llm_error *err)
+{
+    if (strstr(m->path, "broken"))
+        return fail(err, LLM_E_CONFIG, "fake: the checkpoint is broken");
+    for (int i = 0; strstr(m->path, "slow") && i < 500; i++) {
+        if (sink->progress)
+            sink->progress(sink, (uint64_t)i * 1000000, 500000000);
+        if (sink->cancelled(sink))
+            return LLM_E_CANCELLED;
+        nap(20);
+    }
+    return LLM_OK;
+}
+
+static void fake_destroy(llm_model *m)
+{
+    m->host->log(m->host, LLM_LOG_INFO, "destroyed", 9);
+    free(m);
+}
+
+static const llm_site *fake_site(llm_model *m, uint64_t i)
+{
+    static const llm_site site = {
+        sizeof(llm_site), 0, 4, 4, "model.layers.0.mlp.down_proj", NULL
+    };
+    (void)m;
+    return i == 0 ? &site : NULL;
+}
+
+static llm_status fake_attach(llm_model *m, const llm_adapter *a, llm_error *err)
+{
+    (void)m;
+    if (strcmp(a->name, "misfit") == 0)
+        return fail(err, LLM_E_CONFIG, "fake: this adapter does not fit");
+    return LLM_OK;
+}
+
+static void fake_detach(llm_model *m, const llm_adapter *a)
+{
+    (void)m, (void)a;
+}
+
+static const llm_model_class model = {
+    .struct_size = sizeof(llm_model_class),
+    .caps = LLM_CAP_IMAGES | LLM_CAP_ADAPTERS,
+    .create = fake_create,
+    .load = fake_load,
+    .generate = fake_generate,
+    .destroy = fake_destroy,
+    .site = fake_site,
+    .attach = fake_attach,
+    .detach = fake_detach,
+};
+static const llm_model_class plain_model = {
+    .struct_size = sizeof(llm_model_class),
+    .max_concurrent = 1,
+    .create = fake_create,
+    .load = fake_load,
+    .generate = fake_generate,
+    .destroy = fake_destroy,
+};
+static const char schema[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+                             "\"depth\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},"
+                             "\"mood\":{\"enum\":[\"good\",\"bad\"]},"
+                             "\"nested\":{\"type\":\"object\"}}}";
+static const llm_class model_class = { sizeof(llm_class), LLM_KIND_MODEL, "LLMModelFake", schema,
+                                       &model };
+static const llm_class plain_class = { sizeof(llm_class), LLM_KIND_MODEL, "PlainFake", NULL,
+                                       &plain_model };
+static const llm_class *const classes[] = { &model_class, &plain_class, NULL };
+static const llm_plugin plugin = { LLM_PLUGIN_HEAD, "org.airlock.test.model", "1.0.0", classes };
+
+const llm_plugin *llm_plugin_query_1(void)
+{
+    return &plugin;
+}

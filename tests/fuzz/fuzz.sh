@@ -1,0 +1,29 @@
+#!/bin/sh
+# fuzz.sh - builds one fuzz target with clang's libFuzzer and sanitizers, and runs it on its corpus.
+#
+# Usage: tests/fuzz/fuzz.sh TARGET SECONDS [SOURCE.c...]   e.g. tests/fuzz/fuzz.sh safetensors 60
+# New inputs go to a scratch folder; a crash is left in the present folder.  config.h must exist in the
+# present folder (a build folder).
+set -eu
+target=$1 seconds=$2
+shift 2
+top=$(cd "$(dirname "$0")/../.." && pwd)
+case $target in
+safetensors | phi4_config)
+    set -- plugins/engine/safetensors.c plugins/engine/safetensors_header.c plugins/engine/phi4_config.c ;;
+peft_config) set -- plugins/lora/peft_config.c plugins/lora/pattern.c ;;
+*) [ $# -gt 0 ] || { echo "fuzz.sh: name the sources of $target" >&2; exit 2; } ;;
+esac
+sources=
+for s in "$@"; do sources="$sources $top/$s"; done
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# shellcheck disable=SC2046,SC2086 # lists of flags and files without white space
+clang -g -O1 -std=gnu17 -D_GNU_SOURCE -DHAVE_CONFIG_H -I. -I"$top/src" -I"$top/plugins" -I"$top/sdk/include" \
+    -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+    $(pkg-config --cflags json-c libpcre2-8) -o "$work/fuzz" "$top/tests/fuzz/fuzz_$target.c" $sources \
+    "$top"/src/common/error.c "$top"/src/common/bytes.c "$top"/src/common/io.c "$top"/src/common/json.c \
+    $(pkg-config --libs json-c libpcre2-8) -lm
+mkdir "$work/new"
+"$work/fuzz" -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 -timeout=10 "$work/new" \
+    "$top/tests/fuzz/corpus/$target"

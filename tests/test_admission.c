@@ -1,0 +1,168 @@
+/* test_admission.c - tests of src/server/admission.c: how many are in, who is next, who gives up.
+ */
+#include "server/admission.h"
+#include "suite.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct admission a;
+static atomic_int inside, most, order[64], n_order;
+static atomic_bool give_all_up;
+
+static bool never(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&give_all_up);
+}
+
+static unsigned waiting(void)
+{
+    unsigned running, n;
+    admission_count(&a, &running, &n);
+    return n;
+}
+
+static void *visit(void *arg)
+{
+    if (admission_enter(&a, never, NULL) != ADMISSION_IN)
+        return NULL;
+    int now = atomic_fetch_add(&inside, 1) + 1, max = atomic_load(&most);
+    while (now > max && !atomic_compare_exchange_weak(&most, &max, now))
+        ;
+    atomic_store(&order[atomic_fetch_add(&n_order, 1)], (int)(intptr_t)arg);
+    usleep(2000);
+    atomic_fetch_sub(&inside, 1);
+    admission_leave(&a);
+    return arg;
+}
+
+START_TEST(no_more_than_allowed_are_in)
+{
+    pthread_t t[32];
+    admission_init(&a, 3, 64);
+    for (intptr_t i = 0; i < 32; i++)
+        pthread_create(&t[i], NULL, visit, (void *)(i + 1));
+    for (int i = 0; i < 32; i++) {
+        void *result;
+        pthread_join(t[i], &result);
+        ck_assert_ptr_nonnull(result);
+    }
+    ck_assert_int_eq(atomic_load(&most), 3);
+    unsigned running, n;
+    admission_count(&a, &running, &n);
+    ck_assert_uint_eq(running, 0);
+    ck_assert_uint_eq(n, 0);
+    admission_destroy(&a);
+}
+END_TEST
+
+START_TEST(turns_come_in_the_order_of_arrival)
+{
+    pthread_t t[10];
+    admission_init(&a, 1, 64);
+    ck_assert_int_eq(admission_enter(&a, never, NULL), ADMISSION_IN);
+    for (intptr_t i = 0; i < 10; i++) {
+        pthread_create(&t[i], NULL, visit, (void *)(i + 1));
+        while (waiting() != (unsigned)i + 1)
+            usleep(100);
+    }
+    admission_leave(&a);
+    for (int i = 0; i < 10; i++)
+        pthread_join(t[i], NULL);
+    for (int i = 0; i < 10; i++)
+        ck_assert_int_eq(atomic_load(&order[i]), i + 1);
+    admission_destroy(&a);
+}
+END_TEST
+
+START_TEST(beyond_the_queue_nobody_waits)
+{
+    admission_init(&a, 1, 0);
+    ck_assert_int_eq(admission_enter(&a, never, NULL), ADMISSION_IN);
+    ck_assert_int_eq(admission_enter(&a, never, NULL), ADMISSION_FULL);
+    admission_leave(&a);
+    ck_assert_int_eq(admission_enter(&a, never, NULL), ADMISSION_IN);
+    admission_leave(&a);
+    admission_destroy(&a);
+}
+END_TEST
+
+START_TEST(who_gives_up_leaves_the_queue_and_blocks_nobody)
+{
+    pthread_t t[3];
+    void *result;
+    admission_init(&a, 1, 64);
+    ck_assert_int_eq(admission_enter(&a, never, NULL), ADMISSION_IN);
+    for (intptr_t i = 0; i < 3; i++)
+        pthread_create(&t[i], NULL, visit, (void *)(i + 1));
+    while (waiting() != 3)
+        usleep(100);
+    atomic_store(&give_all_up, true);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(t[i], &result);
+        ck_assert_ptr_null(result);
+    }
+    ck_assert_uint_eq(waiting(), 0);
+    atomic_store(&give_all_up, false);
+    pthread_create(&t[0], NULL, visit, (void *)1);
+    while (waiting() != 1)
+        usleep(100);
+    admission_leave(&a);
+    pthread_join(t[0], &result);
+    ck_assert_ptr_nonnull(result);
+    admission_destroy(&a);
+}
+END_TEST
+
+static bool sometimes(void *ctx)
+{
+    unsigned *seed = ctx;
+    return rand_r(seed) % 2;
+}
+
+static void *come_and_go(void *arg)
+{
+    unsigned seed = (unsigned)(intptr_t)arg;
+    for (int i = 0; i < 30; i++) {
+        if (admission_enter(&a, sometimes, &seed) != ADMISSION_IN)
+            continue;
+        if (atomic_fetch_add(&inside, 1) >= 2)
+            atomic_store(&most, 99);
+        usleep((unsigned)rand_r(&seed) % 40000); /* about as long as between two questions */
+        atomic_fetch_sub(&inside, 1);
+        admission_leave(&a);
+    }
+    return NULL;
+}
+
+START_TEST(no_turn_is_lost_between_giving_up_and_getting_it)
+{
+    pthread_t t[16];
+    atomic_store(&most, 0);
+    admission_init(&a, 2, 8);
+    for (intptr_t i = 0; i < 16; i++)
+        pthread_create(&t[i], NULL, come_and_go, (void *)(i + 1));
+    for (int i = 0; i < 16; i++)
+        pthread_join(t[i], NULL);
+    ck_assert_int_ne(atomic_load(&most), 99);
+    unsigned running, n;
+    admission_count(&a, &running, &n);
+    ck_assert_uint_eq(running, 0);
+    ck_assert_uint_eq(n, 0);
+    admission_destroy(&a);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = { no_more_than_allowed_are_in,
+                                   turns_come_in_the_order_of_arrival,
+                                   beyond_the_queue_nobody_waits,
+                                   who_gives_up_leaves_the_queue_and_blocks_nobody,
+                                   no_turn_is_lost_between_giving_up_and_getting_it,
+                                   NULL };
+    return suite_run("admission", tests);
+}
