@@ -24,7 +24,7 @@ cat "$dir/airlock/llm_abi.h" "$dir/airlock/llm_model.h" "$dir/airlock/llm_adapte
           if (q) line = head " " substr(rest, q + 2); else { kept = head; open = 1; line = kept; break }
       }
       if (line ~ /^#define LLM_[A-Z0-9_]+ +[0-9]+ *$/) { split(line, w, " "); constants[++nc] = w[2] }
-      if (line ~ /^#define LLM_SVC_[A-Z0-9_]+ /) { split(line, w, " "); strings[++ns] = w[2] }
+      if (line ~ /^#define LLM_(SVC|EXT)_[A-Z0-9_]+ /) { split(line, w, " "); strings[++ns] = w[2] }
       if (depth && line ~ /^#if LLM_ABI_TARGET >= /) { split(line, w, " "); skip = w[4] > target + 0 }
       if (line ~ /^#endif/) skip = 0
       if (line ~ /^#/ || skip) next

@@ -176,4 +176,41 @@ typedef struct llm_model_class {
     const char *(*device)(llm_model *model);
 } llm_model_class;
 
+/* llm_model_class.extension(): token ids, for clients that count or inspect them. */
+#define LLM_EXT_TOKENIZER "airlock.tokenizer/1"
+typedef struct llm_ext_tokenizer {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [worker] The ids of the request's prompt or conversation, tools included, as generate() would
+     * compute them.  Writes the first capacity of them to ids (NULL when capacity is 0); *n is how
+     * many there are. */
+    llm_status (*tokenize)(llm_model *model, const llm_request *request, int64_t *ids,
+                           uint64_t capacity, uint64_t *n, llm_error *err);
+    /* [worker] The bytes of tokens, through sink->emit.  An unknown id is LLM_E_REQUEST. */
+    llm_status (*detokenize)(llm_model *model, const int64_t *ids, uint64_t n, const llm_sink *sink,
+                             llm_error *err);
+} llm_ext_tokenizer;
+
+/* llm_model_class.extension(): what happens inside, for the server's /metrics. */
+#define LLM_EXT_METRICS "airlock.metrics/1"
+enum { LLM_METRIC_COUNTER = 1, LLM_METRIC_GAUGE = 2, LLM_METRIC_HISTOGRAM = 3 };
+typedef struct llm_metric {
+    uint32_t struct_size;
+    uint32_t kind;
+    const char *name;        /* static, [a-z_]+, the unit last, eg: "kv_blocks", "step_seconds" */
+    const char *help;        /* static, one line */
+    double value;            /* a histogram: the sum of what was observed */
+    uint64_t count;          /* a histogram: how often something was observed */
+    const double *bounds;    /* a histogram: [n_bounds], ascending; +Inf is not among them */
+    const uint64_t *buckets; /* a histogram: [n_bounds], how many were at most bounds[i] */
+    uint64_t n_bounds;
+} llm_metric;
+typedef struct llm_ext_metrics {
+    uint32_t struct_size;
+    uint32_t reserved;
+    /* [any] Calls report for each metric, always in the same order; *metric lives until report
+     * returns. */
+    void (*read)(llm_model *model, void (*report)(void *ctx, const llm_metric *metric), void *ctx);
+} llm_ext_metrics;
+
 #endif
