@@ -15,12 +15,3 @@ tests_test_phi4_weights_SOURCES = tests/test_phi4_weights.c
 tests_test_phi4_weights_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_phi4_weights_LDADD = libengine.la libbase.la $(CHECK_LIBS)
 endif
-check_PROGRAMS += tests/fuzz/fuzz_safetensors tests/fuzz/fuzz_phi4_config tests/fuzz/fuzz_peft_config
-tests_fuzz_fuzz_safetensors_SOURCES = tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c
-tests_fuzz_fuzz_safetensors_LDADD = libcheckpoint.la libbase.la
-tests_fuzz_fuzz_phi4_config_SOURCES = tests/fuzz/fuzz_phi4_config.c tests/fuzz/replay.c
-tests_fuzz_fuzz_phi4_config_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
-tests_fuzz_fuzz_phi4_config_LDADD = libengine.la libbase.la
-tests_fuzz_fuzz_peft_config_SOURCES = tests/fuzz/fuzz_peft_config.c tests/fuzz/replay.c
-tests_fuzz_fuzz_peft_config_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
-tests_fuzz_fuzz_peft_config_LDADD = liblora.la

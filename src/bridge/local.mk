@@ -14,6 +14,8 @@ libbridge_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(CURL_CFLAGS)
 libbridge_la_LIBADD = libcommon.la $(CURL_LIBS) -lpthread
 
 bin_PROGRAMS += airlock-bridge
+man1_MANS += docs/man/airlock-bridge.1
+EXTRA_DIST += docs/man/airlock-bridge.1
 airlock_bridge_SOURCES = src/bridge/main.c
 airlock_bridge_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 airlock_bridge_LDADD = libbridge.la

@@ -17,6 +17,8 @@ libserver_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(LIBMD_CFLAGS)
 libserver_la_LIBADD = libcommon.la libpluginfile.la $(LTDL_LIBS) $(LIBMD_LIBS) -ldl -lpthread
 
 bin_PROGRAMS += airlock-server
+man1_MANS += docs/man/airlock-server.1
+EXTRA_DIST += docs/man/airlock-server.1
 airlock_server_SOURCES = src/server/main.c
 airlock_server_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 airlock_server_LDADD = libserver.la

@@ -12,6 +12,13 @@ case $target in
 safetensors | phi4_config)
     set -- plugins/engine/safetensors.c plugins/engine/safetensors_header.c plugins/engine/phi4_config.c ;;
 peft_config) set -- plugins/lora/peft_config.c plugins/lora/pattern.c ;;
+request) set -- src/common/request.c src/common/utf8.c ;;
+model_config) set -- src/server/model_config.c ;;
+tokenizer)
+    set -- plugins/engine/tokenizer.c plugins/engine/tokenizer_file.c plugins/engine/tokenizer_vocab.c \
+        plugins/engine/tokenizer_bpe.c plugins/engine/tokenizer_split.c plugins/engine/tokenizer_o200k.c \
+        plugins/engine/tokenizer_added.c ;;
+http_answer) set -- src/client/http_answer.c ;;
 *) [ $# -gt 0 ] || { echo "fuzz.sh: name the sources of $target" >&2; exit 2; } ;;
 esac
 sources=
