@@ -1,5 +1,6 @@
 #!/bin/sh
 # check_man.sh - every program has a man page that names each option of its --help, and mandoc finds no fault in it.
+# shellcheck disable=SC2154 # make check sets them
 set -u
 bad=0
 for program in airlock-bridge airlock-client airlock-server airlock-plugin-check; do

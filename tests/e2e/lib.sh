@@ -25,11 +25,24 @@ question() { # text
     printf '{"model":"Phi4MiniInstruct","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"%s"}],"container_name":"%s","parameters":{"do_sample":false,"max_new_tokens":1024}}' "$1" "$AIRLOCK_NAME"
 }
 
-# A question whose answer takes a while: near-uniform sampling hardly ever draws an end token.
+# A question whose answer takes a second or more: rewards for repeating itself keep the model from its end token.
 # shellcheck disable=SC2034 # for those who source this
-long_question='{"model":"Phi4MiniInstruct","messages":[{"role":"user","content":"hello"}],"container_name":"'$AIRLOCK_NAME'","parameters":{"do_sample":true,"temperature":1000.0,"top_k":0,"top_p":1.0,"max_new_tokens":3500}}'
+long_question='{"model":"Phi4MiniInstruct","messages":[{"role":"user","content":"tell me about the bridge"}],"container_name":"'$AIRLOCK_NAME'","parameters":{"do_sample":false,"repetition_penalty":0.5,"frequency_penalty":-2.0,"max_new_tokens":3500}}'
 
-metric() { # name: the server's own number, asked inside the container
+metric() { # name, pattern of labels: the server's own number, asked inside the container
     printf 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n' |
-        inside airlock-client --relay | tr -d '\r' | awk -v m="$1" '$1 == m || index($1, m "{") == 1 { s += $2 } END { print s + 0 }'
+        inside airlock-client --relay | tr -d '\r' |
+        awk -v m="$1" -v l="${2:-}" '($1 == m || index($1, m "{") == 1) && $0 ~ l { s += $NF } END { print s + 0 }'
+}
+
+stopped() { metric airlock_requests_total 'status="499"'; } # requests whose caller went away in mid-answer
+
+until_is() { # what value command...: waits up to 10 s
+    what=$1 wanted=$2 n=0
+    shift 2
+    until [ "$("$@")" = "$wanted" ]; do
+        n=$((n + 1))
+        [ $n -lt 100 ] || fail "$what: $("$@") instead of $wanted after 10 s"
+        sleep 0.1
+    done
 }
