@@ -207,7 +207,7 @@ static size_t read_some(int fd, char *data, size_t max)
 
 void read_answer(int fd, struct answer *out)
 {
-    static char raw[sizeof out->head + sizeof out->body];
+    static _Thread_local char raw[sizeof out->head + sizeof out->body];
     size_t have = 0, want = SIZE_MAX;
     char *body = NULL;
     memset(out, 0, sizeof *out);

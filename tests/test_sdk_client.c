@@ -9,6 +9,7 @@
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,8 @@ enum { SEEN_MAX = 8 << 20 };
 struct stub {
     const char *answer;
     size_t answer_size;
-    int listener, times, silent_ms;
+    int listener, silent_ms;
+    atomic_int times; /* a test may raise it while the stub waits */
     char host[128], path[108];
     char *seen;
     size_t n_seen;
