@@ -187,6 +187,71 @@ START_TEST(a_bearer_token_matches_only_itself)
 }
 END_TEST
 
+static const char *token_file(const char *text)
+{
+    const char *path = tmpdir_path("token");
+    FILE *f = fopen(path, "w");
+    fputs(text, f);
+    fclose(f);
+    chmod(path, 0600);
+    return path;
+}
+
+START_TEST(a_token_file_tells_its_callers_apart)
+{
+    struct bearer b;
+    struct airlock_error err;
+    tmpdir_make();
+    const char *path = token_file("# who may ask\n\n  alice  alice-0123456789abc\r\n"
+                                  "bob\t#bob-0123456789abcd\n0123456789abcdef\n");
+    ck_assert_int_eq(bearer_load(path, &b, &err), 0);
+    ck_assert_uint_eq(b.n, 3);
+    const struct bearer_token *alice = bearer_find(&b, "Bearer alice-0123456789abc"),
+                              *bob = bearer_find(&b, "Bearer #bob-0123456789abcd"),
+                              *other = bearer_find(&b, "Bearer 0123456789abcdef");
+    ck_assert(alice && bob && other);
+    ck_assert_str_eq(alice->name, "alice");
+    ck_assert_str_eq(bob->name, "bob");
+    /* printf 0123456789abcdef | sha256sum */
+    ck_assert_str_eq(other->id, "9f9f5111f7b27a781f1f1ddde5ebc2dd");
+    ck_assert_str_eq(other->name, "9f9f5111");
+    ck_assert_str_ne(alice->id, bob->id);
+    ck_assert_ptr_null(bearer_find(&b, "Bearer alice"));
+    ck_assert_ptr_null(bearer_find(&b, "Bearer # who may ask"));
+    ck_assert(!bearer_matches(&b, "Bearer alice  alice-0123456789abc"));
+    bearer_free(&b);
+    tmpdir_remove();
+}
+END_TEST
+
+START_TEST(a_bad_token_file_is_refused_by_its_line_and_never_quoted)
+{
+    static const struct {
+        const char *text, *words;
+    } bad[] = {
+        { "", "there is no token" },
+        { "# only this\n\n", "there is no token" },
+        { "0123456789abcdef\nshort\n", "line 2: expected TOKEN" },
+        { "al ice 0123456789abcdef\n", "line 1: expected" },
+        { "a/b 0123456789abcdef\n", "line 1: expected" },
+        { "0123456789\x7f"
+          "abcdef\n",
+          "line 1: expected" },
+        { "a 0123456789abcdef\n\nb 0123456789abcdef\n", "line 3: the token stands" },
+    };
+    struct bearer b;
+    struct airlock_error err;
+    tmpdir_make();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_int_eq(bearer_load(token_file(bad[i].text), &b, &err), -1);
+        ck_assert_msg(strstr(err.text, bad[i].words) != NULL, "%s", err.text);
+        ck_assert_ptr_null(strstr(err.text, "0123"));
+        ck_assert_ptr_null(b.token);
+    }
+    tmpdir_remove();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = { a_buffer_keeps_its_maximum_and_its_nul,
@@ -196,6 +261,8 @@ int main(void)
                                    random_bytes_always_become_valid_utf8,
                                    a_full_buffer_is_told,
                                    a_bearer_token_matches_only_itself,
+                                   a_token_file_tells_its_callers_apart,
+                                   a_bad_token_file_is_refused_by_its_line_and_never_quoted,
                                    NULL };
     return suite_run("bytes", tests);
 }

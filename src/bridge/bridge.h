@@ -6,21 +6,17 @@
 
 #include "bridge_config.h"
 #include "edge.h"
+#include "metrics.h"
 #include "pool.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { STATUS_MAX = 600 };
-
-/* Requests by what they asked for. */
-enum bridge_route { ROUTE_GENERATE, ROUTE_V1, N_ROUTES };
-
 struct bridge {
     const struct bridge_config *config;
     struct edge edge;
     struct pool *pools[CONFIG_CONTAINERS_MAX]; /* one for each container, in its order */
-    atomic_ulong answers[N_ROUTES][STATUS_MAX];
+    struct metrics metrics;
     atomic_bool stopping;
 };
 

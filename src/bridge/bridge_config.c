@@ -15,6 +15,7 @@ void bridge_config_init(struct bridge_config *config)
         .listen = "127.0.0.1:8000",
         .request_seconds = 600, /* a long answer on a small machine */
         .max_connections = 512,
+        .stream_bytes = LIMIT_STREAM_BYTES,
         .limits = { .channels = 64, /* a process each */
                     .waiters = 256,
                     .wait_seconds = 30,
@@ -209,19 +210,11 @@ static int read_hosts(struct bridge_config *config, struct json_object *root,
 
 static int read_root(struct bridge_config *config, struct airlock_error *err)
 {
-    static const char *const known[] = { "listen",
-                                         "token_file",
-                                         "allow_remote",
-                                         "hosts",
-                                         "request_seconds",
-                                         "max_connections",
-                                         "channels",
-                                         "waiters",
-                                         "wait_seconds",
-                                         "idle_seconds",
-                                         "warm_channels",
-                                         "containers",
-                                         NULL };
+    static const char *const known[] = {
+        "listen",          "token_file",    "allow_remote", "hosts",   "request_seconds",
+        "max_connections", "stream_bytes",  "channels",     "waiters", "wait_seconds",
+        "idle_seconds",    "warm_channels", "containers",   NULL
+    };
     struct json_object *root = config->root, *list = NULL;
     struct pool_limits *l = &config->limits;
     if (!json_object_is_type(root, json_type_object))
@@ -233,6 +226,7 @@ static int read_root(struct bridge_config *config, struct airlock_error *err)
         read_hosts(config, root, err) < 0 ||
         get_unsigned(root, "request_seconds", 0, 86400, &config->request_seconds, err) < 0 ||
         get_unsigned(root, "max_connections", 1, 65536, &config->max_connections, err) < 0 ||
+        get_unsigned(root, "stream_bytes", 1, INT32_MAX, &config->stream_bytes, err) < 0 ||
         get_unsigned(root, "channels", 1, 1024, &l->channels, err) < 0 ||
         get_unsigned(root, "waiters", 0, 65536, &l->waiters, err) < 0 ||
         get_unsigned(root, "wait_seconds", 1, 3600, &l->wait_seconds, err) < 0 ||

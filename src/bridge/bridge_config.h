@@ -22,6 +22,7 @@ struct bridge_config {
     unsigned n_hosts;
     unsigned request_seconds; /* for a whole request; 0: no limit */
     unsigned max_connections;
+    unsigned stream_bytes; /* the most that one streamed answer may have */
     struct pool_limits limits;
     struct container containers[CONFIG_CONTAINERS_MAX];
     unsigned n_containers;

@@ -33,11 +33,12 @@ struct channel {
     const struct container *container;
     CURLM *multi;
     CURL *easy;
-    struct curl_slist *headers;
-    char path[PATH_MAX]; /* of the listening socket, while there is one */
-    int listener;        /* -1: none */
-    int fd;              /* libcurl's end of the channel, -1: none; libcurl owns it */
-    bool dialled;        /* a channel connects once: no silent second try of a request */
+    struct curl_slist *headers; /* of the request in progress */
+    char path[PATH_MAX];        /* of the listening socket, while there is one */
+    int listener;               /* -1: none */
+    int fd;                     /* libcurl's end of the channel, -1: none; libcurl owns it */
+    bool started;               /* its relay was */
+    bool dialled;               /* a channel connects once: no silent second try of a request */
     struct child *child;
 
     /* of the request in progress */
@@ -176,13 +177,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *ctx)
 static bool set_up(struct channel *ch)
 {
     CURL *e = ch->easy;
-    /* No Expect (a round trip), no Accept, no User-Agent: the server has no use for them. */
-    ch->headers = curl_slist_append(NULL, "Content-Type: application/json");
-    struct curl_slist *more = ch->headers ? curl_slist_append(ch->headers, "Expect:") : NULL;
-    if (more)
-        more = curl_slist_append(more, "Accept:");
-    return more && curl_easy_setopt(e, CURLOPT_HTTPHEADER, ch->headers) == CURLE_OK &&
-           curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
+    return curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_PROXY, "") == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) == CURLE_OK &&
            curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
@@ -310,6 +305,7 @@ static int dial(struct channel *ch, struct airlock_error *err)
         return -1;
     int rc = child_start(command.argv, command.envp, fd, ch->container->name, &ch->child, err);
     close(fd);
+    ch->started = rc == 0;
     return rc;
 }
 
@@ -337,7 +333,8 @@ static int failure(struct channel *ch, struct airlock_error *err)
                              name);
 }
 
-/* One step of the transfer, waiting for at most GONE_CHECK_MS.  0, or -1. */
+/* One step of the transfer, waiting for at most GONE_CHECK_MS.  0, or -1.  A transfer that failed is
+ * complete: what came before is still to be had. */
 static int step(struct channel *ch, bool wait, struct airlock_error *err)
 {
     const struct channel_request *r = ch->request;
@@ -366,13 +363,33 @@ static int step(struct channel *ch, bool wait, struct airlock_error *err)
             ch->complete = true;
         }
     }
-    if (ch->complete && ch->result != CURLE_OK)
-        return failure(ch, err);
     return 0;
 }
 
+static bool add_line(struct channel *ch, const char *line)
+{
+    struct curl_slist *more = curl_slist_append(ch->headers, line);
+    ch->headers = more ? more : ch->headers;
+    return more;
+}
+
+/* The headers of this request.  No Expect (a round trip), no Accept, no User-Agent: the server has
+ * no use for them. */
+static bool set_headers(struct channel *ch, const struct channel_request *r)
+{
+    curl_slist_free_all(ch->headers);
+    ch->headers = NULL;
+    if (!add_line(ch, "Expect:") || !add_line(ch, "Accept:") ||
+        (!r->form && !add_line(ch, "Content-Type: application/json")))
+        return false;
+    for (size_t i = 0; r->lines && r->lines[i]; i++)
+        if (!add_line(ch, r->lines[i]))
+            return false;
+    return curl_easy_setopt(ch->easy, CURLOPT_HTTPHEADER, ch->headers) == CURLE_OK;
+}
+
 /* libcurl's options for this request. */
-static void prepare(struct channel *ch, const struct channel_request *r)
+static bool prepare(struct channel *ch, const struct channel_request *r)
 {
     char url[256];
     snprintf(url, sizeof url, "http://localhost%s", r->path);
@@ -391,6 +408,7 @@ static void prepare(struct channel *ch, const struct channel_request *r)
     ch->head_done = ch->head_too_large = false;
     ch->answer = (struct channel_answer){ 0 };
     bytes_clear(&ch->pending);
+    return set_headers(ch, r);
 }
 
 static int begin(struct channel *ch, struct airlock_error *err)
@@ -414,8 +432,8 @@ static int begin(struct channel *ch, struct airlock_error *err)
 int channel_begin(struct channel *ch, const struct channel_request *request,
                   struct channel_answer *answer, struct airlock_error *err)
 {
-    prepare(ch, request);
-    int rc = begin(ch, err);
+    int rc = prepare(ch, request) ? begin(ch, err)
+                                  : airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     ch->failed = rc < 0;
     *answer = ch->answer;
     return rc;
@@ -424,11 +442,11 @@ int channel_begin(struct channel *ch, const struct channel_request *request,
 ssize_t channel_read(struct channel *ch, char *data, size_t max, struct airlock_error *err)
 {
     while (ch->pending.size == 0) {
-        if (ch->complete)
+        if (ch->complete && ch->result == CURLE_OK)
             return 0;
-        if (step(ch, true, err) < 0) {
+        if (ch->complete || step(ch, true, err) < 0) {
             ch->failed = true;
-            return -1;
+            return ch->complete ? failure(ch, err) : -1;
         }
     }
     size_t n = ch->pending.size < max ? ch->pending.size : max;
@@ -437,9 +455,15 @@ ssize_t channel_read(struct channel *ch, char *data, size_t max, struct airlock_
     return (ssize_t)n;
 }
 
+bool channel_relay_failed(const struct channel *ch)
+{
+    int status;
+    return ch->dialled && (!ch->started || (child_ended(ch->child, 0, &status) && status != 0));
+}
+
 bool channel_end(struct channel *ch)
 {
-    bool good = ch->complete && !ch->failed && ch->pending.size == 0;
+    bool good = ch->complete && ch->result == CURLE_OK && !ch->failed && ch->pending.size == 0;
     if (ch->running)
         curl_multi_remove_handle(ch->multi, ch->easy);
     ch->running = false;

@@ -28,8 +28,11 @@ struct channel_request {
     const char *path;   /* one of the bridge's own texts */
     const char *body;   /* borrowed until channel_end() */
     size_t body_size;
-    uint64_t deadline_ns;    /* io_now_ns() time; 0: none */
-    bool (*gone)(void *arg); /* true: nobody waits for the answer any more; may be NULL */
+    const char *const *lines; /* "Name: value" of the bridge's own making, NULL at the end; NULL:
+                                 none.  Borrowed until channel_begin() returns */
+    bool form;                /* Content-Type is among the lines; otherwise it is JSON */
+    uint64_t deadline_ns;     /* io_now_ns() time; 0: none */
+    bool (*gone)(void *arg);  /* true: nobody waits for the answer any more; may be NULL */
     void *gone_arg;
 };
 
@@ -60,6 +63,9 @@ int channel_begin(struct channel *channel, const struct channel_request *request
 
 /* Waits for 1 to max bytes of the body.  Their number, 0: it is complete, -1 as channel_begin(). */
 ssize_t channel_read(struct channel *channel, char *data, size_t max, struct airlock_error *err);
+
+/* True when the relay could not be started, or ended with a failure of its own. */
+bool channel_relay_failed(const struct channel *channel);
 
 /* Ends the request.  True: the answer was complete and the channel can be used again. */
 bool channel_end(struct channel *channel);

@@ -1,6 +1,8 @@
 /* edge.c - Host, Origin, content type and token of every request; see edge.h. */
 #include "edge.h"
 
+#include "routes.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -92,10 +94,33 @@ static bool is_json(const struct http_request *request)
     return *type == 0 || *type == ';';
 }
 
+bool edge_is_form(const char *content_type)
+{
+    static const char form[] = "multipart/form-data";
+    return strncasecmp(content_type, form, sizeof form - 1) == 0 &&
+           content_type[sizeof form - 1] == ';';
+}
+
+/* A form is what a page can send without asking, so it must bring what a page cannot: an
+ * Authorization header, of whatever value where no token is asked for. */
+static bool is_allowed_form(const struct http_request *request)
+{
+    enum bridge_route route = route_find(request->path);
+    const char *type = http_request_header(request, "Content-Type");
+    return route != N_ROUTES && routes[route].form && type && edge_is_form(type) &&
+           http_request_header_count(request, "Content-Type") == 1 &&
+           http_request_header_count(request, "Authorization") == 1;
+}
+
 static bool token_right(const struct edge *edge, const struct http_request *request)
 {
     return http_request_header_count(request, "Authorization") <= 1 &&
-           bearer_matches(&edge->token, http_request_header(request, "Authorization"));
+           bearer_matches(&edge->tokens, http_request_header(request, "Authorization"));
+}
+
+const struct bearer_token *edge_caller(const struct edge *edge, const struct http_request *request)
+{
+    return bearer_find(&edge->tokens, http_request_header(request, "Authorization"));
 }
 
 bool edge_admit(const struct http_request *request, struct http_reply *reply, void *arg)
@@ -113,7 +138,7 @@ bool edge_admit(const struct http_request *request, struct http_reply *reply, vo
         http_reply_header(reply, "WWW-Authenticate", "Bearer");
         return refuse(reply, 401, "A bearer token is required");
     }
-    if (strcmp(request->method, "POST") == 0 && !is_json(request))
+    if (strcmp(request->method, "POST") == 0 && !is_json(request) && !is_allowed_form(request))
         return refuse(reply, 415, "Content-Type must be application/json");
     return true;
 }

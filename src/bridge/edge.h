@@ -21,7 +21,7 @@ enum { EDGE_HOSTS_MAX = 16 };
 struct edge {
     char hosts[EDGE_HOSTS_MAX][270]; /* what Host may be, to the letter */
     atomic_uint n_hosts;
-    struct bearer token; /* owned; loaded: every request but GET /livez needs it */
+    struct bearer tokens; /* owned; loaded: every request but GET /livez needs one of them */
 };
 
 /* Allows what a client of the bound address sends as Host: 127.0.0.1:PORT and localhost:PORT; for a
@@ -30,6 +30,12 @@ void edge_allow_bound(struct edge *edge, const char *address);
 
 /* One more "NAME" or "NAME:PORT".  0, or -1: too many, or not of that form. */
 int edge_allow_host(struct edge *edge, const char *host, struct airlock_error *err);
+
+/* True for multipart/form-data with whatever parameters. */
+bool edge_is_form(const char *content_type);
+
+/* Whose token a request brings; NULL when none is asked for. */
+const struct bearer_token *edge_caller(const struct edge *edge, const struct http_request *request);
 
 /* An admit function for http_server_options; arg is the edge. */
 bool edge_admit(const struct http_request *request, struct http_reply *reply, void *arg);

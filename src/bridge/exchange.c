@@ -16,28 +16,30 @@ static bool caller_gone(void *arg)
     return http_fd_gone(x->fd);
 }
 
-int exchange_begin(struct exchange *x, struct pool *pool, const char *method, const char *path,
-                   const char *body, size_t body_size, unsigned seconds, int caller_fd,
+int exchange_begin(struct exchange *x, struct pool *pool, const struct exchange_ask *ask,
                    struct airlock_error *err)
 {
     x->pool = pool;
-    x->fd = caller_fd;
+    x->fd = ask->caller_fd;
     x->request = (struct channel_request){
-        .method = method,
-        .path = path,
-        .body = body,
-        .body_size = body_size,
-        .deadline_ns = seconds ? io_now_ns() + seconds * 1000000000ull : 0,
-        .gone = caller_fd >= 0 ? caller_gone : NULL,
+        .method = ask->method,
+        .path = ask->path,
+        .body = ask->body,
+        .body_size = ask->body_size,
+        .lines = ask->lines,
+        .form = ask->form,
+        .deadline_ns = ask->seconds ? io_now_ns() + ask->seconds * 1000000000ull : 0,
+        .gone = x->fd >= 0 ? caller_gone : NULL,
         .gone_arg = x,
     };
     x->channel = pool_take(pool, x->request.gone, x, err);
     if (!x->channel)
         return -1;
-    if (channel_begin(x->channel, &x->request, &x->answer, err) == 0)
-        return 0;
-    exchange_end(x);
-    return -1;
+    int rc = channel_begin(x->channel, &x->request, &x->answer, err);
+    x->request.lines = NULL; /* the caller's again */
+    if (rc < 0)
+        exchange_end(x);
+    return rc;
 }
 
 ssize_t exchange_read(struct exchange *x, char *data, size_t max, struct airlock_error *err)
@@ -88,7 +90,8 @@ const char *content_type_name(enum channel_content content)
     return "text/plain; charset=utf-8";
 }
 
-static void reply_openai(struct http_reply *reply, unsigned status, const char *text)
+/* {"error":{...}} of OpenAI's form; the caller's to put. */
+static struct json_object *openai_error(unsigned status, const char *text)
 {
     struct json_object *o = json_object_new_object(), *e = json_object_new_object();
     json_object_object_add(e, "message", json_object_new_string(text));
@@ -98,9 +101,21 @@ static void reply_openai(struct http_reply *reply, unsigned status, const char *
     json_object_object_add(e, "param", NULL);
     json_object_object_add(e, "code", NULL);
     json_object_object_add(o, "error", e);
-    const char *json =
+    return o;
+}
+
+static const char *json_text(struct json_object *o)
+{
+    const char *text =
         json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
-    http_reply_set(reply, status, "application/json", json ? json : "", json ? strlen(json) : 0);
+    return text ? text : "";
+}
+
+static void reply_openai(struct http_reply *reply, unsigned status, const char *text)
+{
+    struct json_object *o = openai_error(status, text);
+    const char *json = json_text(o);
+    http_reply_set(reply, status, "application/json", json, strlen(json));
     json_object_put(o);
 }
 
@@ -124,21 +139,37 @@ static bool for_caller(enum airlock_status code)
            code == AIRLOCK_E_NOT_FOUND || code == AIRLOCK_E_REQUEST;
 }
 
+/* What the caller is told of a failure, with its status; what only the operator may know is
+ * logged. */
+static const char *told(const struct airlock_error *err, unsigned *status)
+{
+    *status = (unsigned)airlock_status_http(err->code);
+    if (for_caller(err->code))
+        return err->text;
+    log_error("%s", err->text);
+    if (err->code != AIRLOCK_E_CONFIG && err->code != AIRLOCK_E_IO && err->code != AIRLOCK_E_DENIED)
+        return "Internal server error.";
+    *status = 502;
+    return "The container cannot be reached; the bridge's log says why";
+}
+
 void reply_error(struct http_reply *reply, bool openai, const struct airlock_error *err)
 {
+    unsigned status;
     if (err->code == AIRLOCK_E_CANCELLED) {
         reply->close = true; /* nobody reads this */
         http_reply_detail(reply, 500, "cancelled");
         return;
     }
-    if (for_caller(err->code)) {
-        reply_failure(reply, openai, (unsigned)airlock_status_http(err->code), err->text);
-        return;
-    }
-    log_error("%s", err->text);
-    bool cannot_start =
-        err->code == AIRLOCK_E_CONFIG || err->code == AIRLOCK_E_IO || err->code == AIRLOCK_E_DENIED;
-    reply_failure(reply, openai, cannot_start ? 502 : (unsigned)airlock_status_http(err->code),
-                  cannot_start ? "The container cannot be reached; the bridge's log says why"
-                               : "Internal server error.");
+    const char *text = told(err, &status);
+    reply_failure(reply, openai, status, text);
+}
+
+void failure_event(const struct airlock_error *err, struct bytes *out)
+{
+    unsigned status;
+    const char *text = told(err, &status);
+    struct json_object *o = openai_error(status, text);
+    bytes_printf(out, "data: %s\n\n", json_text(o));
+    json_object_put(o);
 }

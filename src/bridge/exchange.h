@@ -22,13 +22,20 @@ struct exchange {
     int fd; /* of the caller's connection, -1: none */
 };
 
-/*
- * Takes a channel, sends the request and reads the answer's head.  seconds: for the whole exchange,
- * 0: no limit.  caller_fd: the connection whose end cancels the exchange, or -1.  path and body are
- * borrowed until exchange_end().  0, or -1 with nothing to end.  *x must not move meanwhile.
- */
-int exchange_begin(struct exchange *x, struct pool *pool, const char *method, const char *path,
-                   const char *body, size_t body_size, unsigned seconds, int caller_fd,
+/* What to send, and for whom. */
+struct exchange_ask {
+    const char *method, *path;
+    const char *body; /* borrowed until exchange_end() */
+    size_t body_size;
+    const char *const *lines; /* as channel_request's */
+    bool form;
+    unsigned seconds; /* for the whole exchange; 0: no limit */
+    int caller_fd;    /* the connection whose end cancels the exchange, or -1 */
+};
+
+/* Takes a channel, sends the request and reads the answer's head.  0, or -1 with nothing to end.
+ * *x must not move meanwhile. */
+int exchange_begin(struct exchange *x, struct pool *pool, const struct exchange_ask *ask,
                    struct airlock_error *err);
 
 /* The body's next bytes, as channel_read(). */
@@ -47,5 +54,8 @@ const char *content_type_name(enum channel_content content);
 /* A failure as an answer: {"detail":TEXT}, or OpenAI's {"error":{...}}; Retry-After with 503. */
 void reply_failure(struct http_reply *reply, bool openai, unsigned status, const char *text);
 void reply_error(struct http_reply *reply, bool openai, const struct airlock_error *err);
+
+/* A failure in the middle of an event stream: appends data: {"error":{...}} as an event. */
+void failure_event(const struct airlock_error *err, struct bytes *out);
 
 #endif

@@ -28,7 +28,10 @@ static int probe(struct pool *pool, int caller_fd, struct airlock_error *err)
     if (counts.waiting > 0)
         return 0; /* every channel is at work */
     struct exchange x;
-    if (exchange_begin(&x, pool, "GET", "/readyz", NULL, 0, PROBE_SECONDS, caller_fd, err) < 0)
+    const struct exchange_ask ask = {
+        .method = "GET", .path = "/readyz", .seconds = PROBE_SECONDS, .caller_fd = caller_fd
+    };
+    if (exchange_begin(&x, pool, &ask, err) < 0)
         return -1;
     struct bytes body = BYTES_INIT(64 << 10);
     int rc = exchange_read_all(&x, &body, err);
@@ -74,45 +77,41 @@ void health_readyz(const struct http_request *request, struct http_reply *reply,
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
-static void add_answers(struct bridge *bridge, struct bytes *out)
-{
-    static const char *const routes[N_ROUTES] = { "/generate", "/v1" };
-    bytes_add_text(out, "# HELP airlock_bridge_requests_total Requests answered.\n"
-                        "# TYPE airlock_bridge_requests_total counter\n");
-    for (int r = 0; r < N_ROUTES; r++)
-        for (int status = 0; status < STATUS_MAX; status++)
-            if (bridge->answers[r][status])
-                bytes_printf(out, "airlock_bridge_requests_total{route=\"%s\",code=\"%d\"} %lu\n",
-                             routes[r], status, (unsigned long)bridge->answers[r][status]);
-}
-
 static void add_channels(struct bridge *bridge, struct bytes *out)
 {
-    bytes_add_text(
-        out,
-        "# HELP airlock_bridge_channels Open channels; idle ones wait for a request.\n"
-        "# TYPE airlock_bridge_channels gauge\n"
-        "# HELP airlock_bridge_waiting Requests that wait for a channel.\n"
-        "# TYPE airlock_bridge_waiting gauge\n"
-        "# HELP airlock_bridge_channel_starts_total Relays started.\n"
-        "# TYPE airlock_bridge_channel_starts_total counter\n"
-        "# HELP airlock_bridge_channel_ends_total Channels that broke or were given up.\n"
-        "# TYPE airlock_bridge_channel_ends_total counter\n"
-        "# HELP airlock_bridge_refused_total Requests refused because all channels were busy.\n"
-        "# TYPE airlock_bridge_refused_total counter\n");
+    static const char *const about[][3] = {
+        { "channels", "gauge", "Channels: busy with a request, idle, or both together (open)." },
+        { "waiting", "gauge", "Requests that wait for a channel." },
+        { "channel_starts_total", "counter", "Relays started." },
+        { "channel_restarts_total", "counter", "Of them, in the place of a channel that broke." },
+        { "channel_failures_total", "counter", "Relays that did not start or ended by failing." },
+        { "channel_ends_total", "counter", "Channels that broke or were given up." },
+        { "refused_total", "counter", "Requests refused because all channels were busy." },
+    };
+    for (size_t i = 0; i < sizeof about / sizeof *about; i++)
+        bytes_printf(out, "# HELP airlock_bridge_%s %s\n# TYPE airlock_bridge_%s %s\n", about[i][0],
+                     about[i][2], about[i][0], about[i][1]);
     for (unsigned i = 0; i < bridge->config->n_containers; i++) {
         const char *name = bridge->config->containers[i].name;
         struct pool_counts c;
         pool_count(bridge->pools[i], &c);
-        bytes_printf(out,
-                     "airlock_bridge_channels{container=\"%s\",state=\"open\"} %u\n"
-                     "airlock_bridge_channels{container=\"%s\",state=\"idle\"} %u\n"
-                     "airlock_bridge_waiting{container=\"%s\"} %u\n"
-                     "airlock_bridge_channel_starts_total{container=\"%s\"} %lu\n"
-                     "airlock_bridge_channel_ends_total{container=\"%s\"} %lu\n"
-                     "airlock_bridge_refused_total{container=\"%s\"} %lu\n",
-                     name, c.open, name, c.idle, name, c.waiting, name, (unsigned long)c.started,
-                     name, (unsigned long)c.broken, name, (unsigned long)c.refused);
+        const struct {
+            const char *key, *label;
+            unsigned long value;
+        } lines[] = {
+            { "channels", ",state=\"open\"", c.open },
+            { "channels", ",state=\"busy\"", c.open - c.idle },
+            { "channels", ",state=\"idle\"", c.idle },
+            { "waiting", "", c.waiting },
+            { "channel_starts_total", "", c.started },
+            { "channel_restarts_total", "", c.restarted },
+            { "channel_failures_total", "", c.failed },
+            { "channel_ends_total", "", c.broken },
+            { "refused_total", "", c.refused },
+        };
+        for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
+            bytes_printf(out, "airlock_bridge_%s{container=\"%s\"%s} %lu\n", lines[k].key, name,
+                         lines[k].label, lines[k].value);
     }
 }
 
@@ -121,7 +120,7 @@ void health_metrics(const struct http_request *request, struct http_reply *reply
     struct bridge *bridge = arg;
     struct bytes out = BYTES_INIT(METRICS_BYTES_MAX);
     (void)request;
-    add_answers(bridge, &out);
+    metrics_write(&bridge->metrics, &out);
     add_channels(bridge, &out);
     http_reply_set(reply, 200, content_type_name(CONTENT_METRICS), out.data ? out.data : "",
                    out.size);

@@ -1,6 +1,12 @@
 # local.mk - the files of src/bridge; libbridge.la is the program without main, for its tests.
 noinst_LTLIBRARIES += libbridge.la
 libbridge_la_SOURCES = src/bridge/edge.c src/bridge/edge.h \
+	src/bridge/routes.c src/bridge/routes.h src/bridge/carried.c src/bridge/carried.h \
+	src/bridge/metrics.c src/bridge/metrics.h src/bridge/record.c src/bridge/record.h \
+	src/bridge/stream_filter.c src/bridge/stream_filter.h \
+	src/bridge/stream.c src/bridge/stream.h \
+	src/bridge/addressing.c src/bridge/addressing.h \
+	src/bridge/model_list.c src/bridge/model_list.h \
 	src/bridge/runtimes.c src/bridge/runtimes.h \
 	src/bridge/child.c src/bridge/child.h \
 	src/bridge/channel.c src/bridge/channel.h \

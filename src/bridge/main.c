@@ -48,16 +48,28 @@ static int set_up_edge(struct bridge *bridge, struct airlock_error *err)
     for (unsigned i = 0; i < config->n_hosts; i++)
         if (edge_allow_host(&bridge->edge, config->hosts[i], err) < 0)
             return -1;
-    return config->token_file ? bearer_load(config->token_file, &bridge->edge.token, err) : 0;
+    return config->token_file ? bearer_load(config->token_file, &bridge->edge.tokens, err) : 0;
+}
+
+/* The edge, with its refusals counted. */
+static bool admit(const struct http_request *request, struct http_reply *reply, void *arg)
+{
+    struct bridge *bridge = arg;
+    if (edge_admit(request, reply, &bridge->edge))
+        return true;
+    metrics_refused(&bridge->metrics, reply->status);
+    return false;
 }
 
 /* Serves until one of the signals; then lets running requests end for a while. */
 static int serve(struct bridge *bridge, const sigset_t *signals, struct airlock_error *err)
 {
-    const struct http_route routes[] = {
+    const struct http_route served[] = {
         { "POST", "/generate", proxy_generate, bridge },
         { "GET", "/v1/models", proxy_models, bridge },
-        { "POST", "/v1/*", proxy_pass, bridge },
+        { "POST", "/tokenize", proxy_pass, bridge },
+        { "POST", "/detokenize", proxy_pass, bridge },
+        { "POST", "/v1/*", proxy_pass, bridge }, /* of these, the ones in routes.c */
         { "GET", "/livez", health_livez, bridge },
         { "GET", "/readyz", health_readyz, bridge },
         { "GET", "/metrics", health_metrics, bridge },
@@ -65,9 +77,9 @@ static int serve(struct bridge *bridge, const sigset_t *signals, struct airlock_
     };
     struct http_server_options options = {
         .listen = bridge->config->listen,
-        .routes = routes,
-        .admit = edge_admit,
-        .admit_arg = &bridge->edge,
+        .routes = served,
+        .admit = admit,
+        .admit_arg = bridge,
         .max_body = LIMIT_REQUEST_BYTES,
         .max_connections = bridge->config->max_connections,
     };
@@ -129,7 +141,7 @@ int main(int argc, char **argv)
             pool_free(bridge.pools[i]);
         child_warden_stop();
         channels_exit();
-        bearer_free(&bridge.edge.token);
+        bearer_free(&bridge.edge.tokens);
     }
     bridge_config_free(&config);
     return status;

@@ -22,7 +22,8 @@ struct pool {
     pthread_cond_t back;  /* a channel, or the room for one, has come back */
     struct idle *idle;    /* the oldest first; limits->channels of room */
     unsigned n_idle, n_open, n_waiting;
-    uint64_t started, broken, refused;
+    unsigned lost; /* broken channels that none was started for yet */
+    uint64_t started, restarted, failed, broken, refused;
 };
 
 struct pool *pool_new(const struct container *container, const struct pool_limits *limits)
@@ -63,6 +64,21 @@ const struct container *pool_container(const struct pool *pool)
     return pool->container;
 }
 
+/* A channel is gone that was not closed for its age.  Lock held. */
+static void count_broken(struct pool *pool, const struct channel *ch)
+{
+    pool->broken++;
+    pool->lost++;
+    pool->failed += ch && channel_relay_failed(ch);
+}
+
+static void count_started(struct pool *pool)
+{
+    pool->started++;
+    pool->restarted += pool->lost > 0;
+    pool->lost -= pool->lost > 0;
+}
+
 /* The newest idle channel that lives, or NULL.  Dead ones go to *dead, linked by nothing: at most
  * one a call, so that the lock is not held while libcurl cleans up.  Lock held. */
 static struct channel *pop_idle(struct pool *pool, struct channel **dead)
@@ -73,7 +89,7 @@ static struct channel *pop_idle(struct pool *pool, struct channel **dead)
     if (channel_alive(ch))
         return ch;
     pool->n_open--;
-    pool->broken++;
+    count_broken(pool, ch);
     *dead = ch;
     return NULL;
 }
@@ -135,7 +151,7 @@ struct channel *pool_take(struct pool *pool, bool (*gone)(void *arg), void *gone
             break;
         if (pool->n_open < pool->limits->channels) {
             pool->n_open++;
-            pool->started++;
+            count_started(pool);
             make = true;
             break;
         }
@@ -156,7 +172,7 @@ void pool_give(struct pool *pool, struct channel *channel, bool reusable)
         channel = NULL;
     } else {
         pool->n_open--;
-        pool->broken++;
+        count_broken(pool, channel);
     }
     pthread_cond_signal(&pool->back);
     pthread_mutex_unlock(&pool->lock);
@@ -177,7 +193,8 @@ static struct channel *pick_old(struct pool *pool, uint64_t now)
         for (unsigned j = i; j < pool->n_idle; j++)
             pool->idle[j] = pool->idle[j + 1];
         pool->n_open--;
-        pool->broken += dead;
+        if (dead)
+            count_broken(pool, ch);
         return ch;
     }
     return NULL;
@@ -202,7 +219,13 @@ bool pool_tidy(struct pool *pool)
 void pool_count(struct pool *pool, struct pool_counts *out)
 {
     pthread_mutex_lock(&pool->lock);
-    *out = (struct pool_counts){ pool->n_open,  pool->n_idle, pool->n_waiting,
-                                 pool->started, pool->broken, pool->refused };
+    *out = (struct pool_counts){ .open = pool->n_open,
+                                 .idle = pool->n_idle,
+                                 .waiting = pool->n_waiting,
+                                 .started = pool->started,
+                                 .restarted = pool->restarted,
+                                 .failed = pool->failed,
+                                 .broken = pool->broken,
+                                 .refused = pool->refused };
     pthread_mutex_unlock(&pool->lock);
 }

@@ -22,7 +22,11 @@ struct pool_limits {
 
 struct pool_counts {
     unsigned open, idle, waiting;
-    uint64_t started, broken, refused; /* since the start */
+    /* since the start: */
+    uint64_t started;   /* channels, a relay each */
+    uint64_t restarted; /* of them: in the place of one that broke */
+    uint64_t failed;    /* relays that did not start, or ended with a failure */
+    uint64_t broken, refused;
 };
 
 struct pool;

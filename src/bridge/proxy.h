@@ -9,10 +9,11 @@
 /* Handlers; arg is the struct bridge. */
 
 /* The original's: container_name names the container, the answer's text comes back without white
- * space around it, and the server's refusals as they are. */
+ * space around it, at once or with "stream": true as it is made, and the server's refusals come as
+ * they are. */
 void proxy_generate(const struct http_request *request, struct http_reply *reply, void *arg);
 
-/* Any other path of the server's, body and answer passed on; events are passed on as they come.
+/* The other POST paths of routes.h, body and answer passed on; events are passed on as they come.
  * The container: CONTAINER/NAME as the body's model, else the only one that is enrolled. */
 void proxy_pass(const struct http_request *request, struct http_reply *reply, void *arg);
 

@@ -13,8 +13,8 @@ libcommon_la_SOURCES = src/common/request.c src/common/request.h \
 	src/common/bearer.c src/common/bearer.h \
 	src/common/http_server.c src/common/http_server.h \
 	src/common/http_listen.c src/common/http_listen.h
-libcommon_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(MICROHTTPD_CFLAGS)
-libcommon_la_LIBADD = libbase.la $(MICROHTTPD_LIBS) -lpthread -lm
+libcommon_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(MICROHTTPD_CFLAGS) $(LIBMD_CFLAGS)
+libcommon_la_LIBADD = libbase.la $(MICROHTTPD_LIBS) $(LIBMD_LIBS) -lpthread -lm
 
 # libpluginfile judges plugins: for the server and airlock-plugin-check, not for plugins.
 noinst_LTLIBRARIES += libpluginfile.la

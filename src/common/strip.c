@@ -30,6 +30,11 @@ static size_t space_length(const char *text, size_t size, int at_back)
     return 0;
 }
 
+size_t strip_length(const char *text, size_t size)
+{
+    return space_length(text, size, 0);
+}
+
 void strip_space(const char **text, size_t *size)
 {
     size_t n;

@@ -10,4 +10,7 @@
  * Bytes that are not UTF-8 are no white space. */
 void strip_space(const char **text, size_t *size);
 
+/* Bytes of the one white space character that text begins with; 0: it begins with none. */
+size_t strip_length(const char *text, size_t size);
+
 #endif

@@ -4,15 +4,22 @@
  *
  * usage: stub_server 127.0.0.1:0 | unix:PATH      prints the address it listens on
  *
- * POST /generate with "model":"...":
+ * POST /generate, /tokenize, /detokenize or /v1/... with "model":"..." (in JSON or in a form):
  *   echo          " the body that came "      sleep:MS      "slept" after MS milliseconds
  *   cancel        waits for the caller to hang up, at most 30 s
  *   close         closes without an answer    die           _exit(1), the whole server
  *   half          half of the promised body   status:CODE   that status, a JSON body
- *   wait:MS       early head, body after MS   stream:N      N chunks of server-sent events, 20 ms
- * apart body:N        N bytes of 'x'              raw:HEX       these bytes, then close headers
- * headers without end         endless       a body without end twice         two answers to one
- * request GET /counts answers "requests R cancelled C connections N\n".
+ *   wait:MS       early head, body after MS   stream:N      N server-sent events, 20 ms apart
+ *   body:N        N bytes of 'x'              raw:HEX       these bytes, then close
+ *   headers       headers without end         endless       a body without end
+ *   twice         two answers to one          head          the head of the request, as text
+ * and streams, of events on /v1/... and of text elsewhere, in chunks of one byte each:
+ *   bytes:HEX     these bytes                 cut:HEX       these bytes, then the connection dies
+ *   hang:HEX      these bytes, then silence until the caller hangs up
+ *   repeat:HEX    these bytes again and again for ever, in chunks of 8 KiB
+ *   chat          chat.completion.chunk events that say the last content back, a word each
+ *   tools         a chat completion of two tool calls, whole or as events
+ * GET /counts answers "requests R cancelled C connections N\n".
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -128,6 +135,15 @@ static int hex(char c)
     return c <= '9' ? c - '0' : (c | 32) - 'a' + 10;
 }
 
+/* The bytes of hexadecimal text in out; their number. */
+static size_t unhex(const char *text, char *out, size_t max)
+{
+    size_t n = 0;
+    for (; n < max && text[0] && text[1] && text[0] != '"' && text[0] != '\r'; text += 2)
+        out[n++] = (char)(hex(text[0]) << 4 | hex(text[1]));
+    return n;
+}
+
 static void send_raw(int fd, const char *text)
 {
     for (; text[0] && text[1] && text[0] != '"'; text += 2) {
@@ -147,6 +163,117 @@ static void stream(int fd, int n)
         if (wait_hangup(fd, 20))
             return;
     }
+    say(fd, "0\r\n\r\n");
+}
+
+static void stream_head(int fd, int events)
+{
+    say(fd, events ? "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nX-Secret: inside\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n"
+                   : "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "Transfer-Encoding: chunked\r\n\r\n");
+}
+
+static int say_chunk(int fd, const char *data, size_t n)
+{
+    char head[32];
+    int size = snprintf(head, sizeof head, "%zx\r\n", n);
+    return write_all(fd, head, (size_t)size) < 0 || write_all(fd, data, n) < 0 ||
+                   write_all(fd, "\r\n", 2) < 0
+               ? -1
+               : 0;
+}
+
+/* The streams that are told in hexadecimal.  0: the connection may go on. */
+static int stream_bytes(int fd, const char *model, int events)
+{
+    static const char *const kinds[] = { "bytes:", "cut:", "hang:", "repeat:" };
+    char data[8192];
+    size_t kind = 0;
+    while (strncmp(model, kinds[kind], strlen(kinds[kind])) != 0)
+        kind++;
+    size_t n = unhex(model + strlen(kinds[kind]), data, sizeof data);
+    stream_head(fd, events);
+    if (kind == 3) {
+        size_t copies = n ? sizeof data / n : 0;
+        for (size_t i = 1; i < copies; i++)
+            memcpy(data + i * n, data, n);
+        while (say_chunk(fd, data, copies * n) == 0)
+            ;
+        cancelled++;
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++)
+        say_chunk(fd, data + i, 1);
+    if (kind == 0) {
+        say(fd, "0\r\n\r\n");
+        return 0;
+    }
+    if (kind == 2)
+        wait_hangup(fd, CANCEL_LIMIT_MS);
+    return -1;
+}
+
+static void say_event(int fd, const char *text)
+{
+    char event[4096];
+    int n = snprintf(event, sizeof event, "data: %s\n\n", text);
+    say_chunk(fd, event, (size_t)n);
+}
+
+/* The last "content" of the body, a word in an event: words are separated by spaces. */
+static void chat(int fd, const char *body)
+{
+    const char *at = NULL, *next = body;
+    while ((next = strstr(next, "\"content\":\"")))
+        at = next += 11;
+    stream_head(fd, 1);
+    while (at && *at && *at != '"') {
+        char event[2048];
+        size_t n = 1;
+        while (at[n] && at[n] != '"' && at[n] != ' ')
+            n += at[n] == '\\' ? 2 : 1;
+        snprintf(event, sizeof event,
+                 "{\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":"
+                 "{\"content\":\"%.*s\"},\"finish_reason\":null}]}",
+                 (int)n, at);
+        say_event(fd, event);
+        if (wait_hangup(fd, strstr(body, "slowly") ? 100 : 1))
+            return;
+        at += n;
+    }
+    say_event(fd, "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":"
+                  "{\"prompt_tokens\":7,\"completion_tokens\":3,\"total_tokens\":10,"
+                  "\"prompt_tokens_details\":{\"cached_tokens\":2}}}");
+    say_event(fd, "[DONE]");
+    say(fd, "0\r\n\r\n");
+}
+
+static void tools(int fd, const char *body)
+{
+    static const char whole[] =
+        "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,"
+        "\"tool_calls\":[{\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"add\","
+        "\"arguments\":\"{\\\"a\\\":1}\"}},{\"id\":\"call_2\",\"type\":\"function\",\"function\":"
+        "{\"name\":\"now\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":"
+        "{\"prompt_tokens\":5,\"completion_tokens\":4,\"total_tokens\":9}}";
+    if (!strstr(body, "\"stream\":true")) {
+        answer(fd, 200, "application/json", whole, sizeof whole - 1);
+        return;
+    }
+    stream_head(fd, 1);
+    say_event(fd,
+              "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"tool_calls\":[{"
+              "\"index\":0,\"id\":\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"add\","
+              "\"arguments\":\"\"}}]}}]}");
+    say_event(fd,
+              "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{"
+              "\"arguments\":\"{\\\"a\\\":\"}}]}}]}");
+    say_event(fd,
+              "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{"
+              "\"arguments\":\"1}\"}},{\"index\":1,\"id\":\"call_2\",\"function\":{\"name\":"
+              "\"now\",\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"}]}");
+    say_event(fd, "[DONE]");
     say(fd, "0\r\n\r\n");
 }
 
@@ -192,13 +319,14 @@ static int misbehave(int fd, const char *model)
 /* 0: the connection may go on. */
 static int generate(int fd, const struct message *m)
 {
-    const char *model = strstr(m->body, "\"model\":");
+    const char *model = strstr(m->body, "\"model\"");
     if (!model) {
         answer(fd, 422, "application/json", "{\"detail\":[]}", 13);
         return 0;
     }
-    model += 8;
-    model += strspn(model, " \"");
+    int events = strncmp(m->head, "POST /v1/", 9) == 0;
+    model += 7;
+    model += strspn(model, ": \"\r\n");
     const char *colon = strchr(model, ':');
     int number = colon ? atoi(colon + 1) : 0;
     if (strncmp(model, "echo", 4) == 0) {
@@ -222,6 +350,15 @@ static int generate(int fd, const struct message *m)
         answer(fd, number, "application/json", "{\"detail\":\"as asked\"}", 21);
     } else if (strncmp(model, "stream:", 7) == 0) {
         stream(fd, number);
+    } else if (strncmp(model, "head", 4) == 0 && strncmp(model, "headers", 7) != 0) {
+        answer(fd, 200, "text/plain", m->head, strlen(m->head));
+    } else if (strncmp(model, "bytes:", 6) == 0 || strncmp(model, "cut:", 4) == 0 ||
+               strncmp(model, "hang:", 5) == 0 || strncmp(model, "repeat:", 7) == 0) {
+        return stream_bytes(fd, model, events);
+    } else if (strncmp(model, "chat", 4) == 0) {
+        chat(fd, m->body);
+    } else if (strncmp(model, "tools", 5) == 0) {
+        tools(fd, m->body);
     } else if (strncmp(model, "body:", 5) == 0) {
         char *text = malloc((size_t)number + 1);
         memset(text, 'x', (size_t)number);
@@ -247,7 +384,9 @@ static int respond(int fd, const struct message *m)
                strncmp(m->head, "GET /livez ", 11) == 0) {
         answer(fd, 200, "text/plain", "ok\n", 3);
     } else if (strncmp(m->head, "POST /generate ", 15) == 0 ||
-               strncmp(m->head, "POST /v1/", 9) == 0) {
+               strncmp(m->head, "POST /v1/", 9) == 0 ||
+               strncmp(m->head, "POST /tokenize ", 15) == 0 ||
+               strncmp(m->head, "POST /detokenize ", 17) == 0) {
         requests++;
         return generate(fd, m);
     } else {

@@ -1,0 +1,116 @@
+/* carried.c - judges the headers that go on, and writes them anew; see carried.h. */
+#include "carried.h"
+
+#include "exchange.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+
+#define LETTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+enum { ADMIN_MAX = 256, BOUNDARY_MAX = 70 };
+
+static bool only_of(const char *text, const char *allowed, size_t max)
+{
+    size_t n = strlen(text);
+    return n > 0 && n <= max && strspn(text, allowed) == n;
+}
+
+/* An id that is not of the form is replaced: it must not reach a log or a header. */
+static void take_id(const struct http_request *request, struct carried *out)
+{
+    const char *given = http_request_header(request, "X-Request-Id");
+    if (given && http_request_header_count(request, "X-Request-Id") == 1 &&
+        only_of(given, LETTERS "._-", CARRIED_ID_MAX)) {
+        strcpy(out->id, given);
+        return;
+    }
+    uint64_t number = 0;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        number = (uintptr_t)out; /* an id need not be secret */
+    snprintf(out->id, sizeof out->id, "%016llx", (unsigned long long)number);
+}
+
+static void add_line(struct carried *out, const char *name, const char *value)
+{
+    char *line = out->line[out->n++]; /* longer than any name and value that were judged */
+    strcpy(line, name);
+    strcat(line, ": ");
+    strcat(line, value);
+}
+
+static bool take_admin(const struct http_request *request, struct carried *out)
+{
+    const char *given = http_request_header(request, "Airlock-Admin");
+    if (!given)
+        return true;
+    if (http_request_header_count(request, "Airlock-Admin") != 1 || strlen(given) > ADMIN_MAX)
+        return false;
+    for (const char *p = given; *p; p++)
+        if (*p <= ' ' || *p > '~')
+            return false;
+    add_line(out, "Airlock-Admin", given);
+    return true;
+}
+
+/* multipart/form-data with its boundary, written anew.  False: the boundary is missing or odd. */
+static bool take_form(const struct http_request *request, struct carried *out)
+{
+    const char *type = http_request_header(request, "Content-Type");
+    if (!type || !edge_is_form(type))
+        return true;
+    char boundary[BOUNDARY_MAX + 3], text[BOUNDARY_MAX + 64];
+    const char *at = strcasestr(type, "boundary=");
+    if (!at || snprintf(boundary, sizeof boundary, "%s", at + 9) >= (int)sizeof boundary)
+        return false;
+    char *value = boundary;
+    size_t n = strlen(value);
+    if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
+        value[n - 1] = 0;
+        value++;
+    }
+    if (!only_of(value, LETTERS "'+_.-", BOUNDARY_MAX))
+        return false;
+    snprintf(text, sizeof text, "multipart/form-data; boundary=%s", value);
+    add_line(out, "Content-Type", text);
+    out->form = true;
+    return true;
+}
+
+bool carried_read(const struct edge *edge, const struct http_request *request,
+                  enum bridge_route route, struct carried *out, struct http_reply *reply)
+{
+    bool openai = route != ROUTE_GENERATE;
+    *out = (struct carried){ .caller = edge_caller(edge, request) };
+    take_id(request, out);
+    http_reply_header(reply, "X-Request-Id", out->id);
+    add_line(out, "X-Request-Id", out->id);
+    if (out->caller)
+        add_line(out, "Airlock-Caller", out->caller->id);
+    if (route == N_ROUTES)
+        return true;
+    if (routes[route].admin && !take_admin(request, out)) {
+        reply_failure(reply, openai, 400, "Airlock-Admin is malformed");
+        return false;
+    }
+    if (routes[route].form && !take_form(request, out)) {
+        reply_failure(reply, openai, 400, "Content-Type has no usable boundary");
+        return false;
+    }
+    return true;
+}
+
+void carried_list(const struct carried *carried, const char *out[CARRIED_LINES_MAX + 1])
+{
+    for (unsigned i = 0; i < carried->n; i++)
+        out[i] = carried->line[i];
+    out[carried->n] = NULL;
+}
+
+void carried_wipe(struct carried *carried)
+{
+    explicit_bzero(carried->line, sizeof carried->line);
+}
