@@ -19,13 +19,15 @@ sdk/pkgconfig/airlock.pc: sdk/pkgconfig/airlock.pc.in Makefile
 # so that they cannot meet the names of the program that links it.  (LT_INIT builds no static
 # libraries, which plugins do not want; hence the rule.)
 noinst_LTLIBRARIES += libairlockparts.la
-libairlockparts_la_SOURCES = sdk/client.c sdk/request_body.c sdk/request_body.h \
-	src/common/bytes.c src/common/base64.c src/common/utf8.c
+libairlockparts_la_SOURCES = sdk/client.c sdk/client.h sdk/transfer.c sdk/generate.c \
+	sdk/request_body.c sdk/request_body.h sdk/event_stream.c sdk/event_stream.h \
+	sdk/chat_client.c sdk/chat_parse.c sdk/chat_parse.h src/common/bytes.c src/common/base64.c \
+	src/common/utf8.c src/common/error.c src/common/json.c src/common/io.c
 libairlockparts_la_CPPFLAGS = $(AM_CPPFLAGS) -DAIRLOCK_VERSION='"$(VERSION)"'
-libairlockparts_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS)
+libairlockparts_la_CFLAGS = $(AM_CFLAGS) $(CURL_CFLAGS) $(JSONC_CFLAGS)
 lib_LTLIBRARIES += libairlock.la
 libairlock_la_SOURCES =
-libairlock_la_LIBADD = libairlockparts.la $(CURL_LIBS) -lm -lpthread
+libairlock_la_LIBADD = libairlockparts.la $(CURL_LIBS) $(JSONC_LIBS) -lm -lpthread
 libairlock_la_LDFLAGS = $(AIRLOCK_LDFLAGS) -version-info 0:0:0 -no-undefined
 OBJCOPY = objcopy
 airlockstaticdir = $(libdir)
@@ -34,7 +36,7 @@ CLEANFILES += libairlock.a libairlock-whole.o
 libairlock.a: libairlockparts.la
 	$(AM_V_GEN)rm -f $@ && $(LD) -r -o libairlock-whole.o --whole-archive .libs/libairlockparts.a && \
 	  $(OBJCOPY) --localize-hidden libairlock-whole.o && $(AR) cr $@ libairlock-whole.o
-EXTRA_DIST += sdk/examples/call_model.c sdk/examples/call_multimodal_model.c
+EXTRA_DIST += sdk/examples/chat.c sdk/examples/call_model.c sdk/examples/call_multimodal_model.c
 
 bin_PROGRAMS += airlock-plugin-check
 airlock_plugin_check_SOURCES = sdk/plugin_check/main.c sdk/plugin_check/check.h \

@@ -48,7 +48,7 @@ static int check_utf8(const char *what, const char *text, airlock_error *err)
     return rc;
 }
 
-static int add_string(struct bytes *out, const char *what, const char *text, airlock_error *err)
+int body_add_string(struct bytes *out, const char *what, const char *text, airlock_error *err)
 {
     if (!text)
         return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "%s is missing", what);
@@ -68,10 +68,10 @@ static int add_string(struct bytes *out, const char *what, const char *text, air
 }
 
 /* ,"key":"text" */
-static int add_member(struct bytes *out, const char *key, const char *text, airlock_error *err)
+int body_add_member(struct bytes *out, const char *key, const char *text, airlock_error *err)
 {
     return bytes_printf(out, "%s\"%s\":", out->size > 1 ? "," : "", key) == 0
-               ? add_string(out, key, text, err)
+               ? body_add_string(out, key, text, err)
                : out_of_memory(err);
 }
 
@@ -86,11 +86,11 @@ static int add_messages(struct bytes *out, const airlock_request *r, airlock_err
         snprintf(content, sizeof content, "messages[%zu].content", i);
         if (bytes_add_text(out, i ? ",{\"role\":" : "{\"role\":") != 0)
             return out_of_memory(err);
-        if (add_string(out, role, r->messages[i].role, err) != 0)
+        if (body_add_string(out, role, r->messages[i].role, err) != 0)
             return -1;
         if (bytes_add_text(out, ",\"content\":") != 0)
             return out_of_memory(err);
-        if (add_string(out, content, r->messages[i].content, err) != 0)
+        if (body_add_string(out, content, r->messages[i].content, err) != 0)
             return -1;
         rc = bytes_add(out, "}", 1);
     }
@@ -121,10 +121,11 @@ static int add_number(struct bytes *out, const char *key, double value, airlock_
 {
     if (!isfinite(value))
         return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "parameters.%s is not a finite number", key);
-    return bytes_printf(out, "\"%s\":%.17g,", key, value) == 0 ? 0 : out_of_memory(err);
+    return bytes_printf(out, ",\"%s\":%.17g", key, value) == 0 ? 0 : out_of_memory(err);
 }
 
-static int add_numbers(struct bytes *out, const airlock_parameters *p, airlock_error *err)
+static int add_numbers(struct bytes *out, const airlock_parameters *p, int openai,
+                       airlock_error *err)
 {
     const struct {
         unsigned bit;
@@ -143,42 +144,58 @@ static int add_numbers(struct bytes *out, const airlock_parameters *p, airlock_e
             return -1;
     int rc = 0;
     if (p->set & AIRLOCK_SET_TOP_K)
-        rc = bytes_printf(out, "\"top_k\":%ld,", p->top_k);
+        rc = bytes_printf(out, ",\"top_k\":%ld", p->top_k);
     if (rc == 0 && (p->set & AIRLOCK_SET_MAX_NEW_TOKENS))
-        rc = bytes_printf(out, "\"max_new_tokens\":%ld,", p->max_new_tokens);
-    if (rc == 0 && (p->set & AIRLOCK_SET_DO_SAMPLE))
-        rc = bytes_printf(out, "\"do_sample\":%s,", p->do_sample ? "true" : "false");
+        rc = bytes_printf(out, ",\"%s\":%ld", openai ? "max_completion_tokens" : "max_new_tokens",
+                          p->max_new_tokens);
+    if (rc == 0 && (p->set & AIRLOCK_SET_DO_SAMPLE) && !openai)
+        rc = bytes_printf(out, ",\"do_sample\":%s", p->do_sample ? "true" : "false");
+    if (rc == 0 && (p->set & AIRLOCK_SET_DO_SAMPLE) && openai && !p->do_sample)
+        rc = bytes_add_text(out, ",\"temperature\":0");
     return rc == 0 ? 0 : out_of_memory(err);
 }
 
-static int add_parameters(struct bytes *out, const airlock_parameters *p, airlock_error *err)
+int body_add_parameters(struct bytes *out, const airlock_parameters *p, int openai,
+                        airlock_error *err)
 {
-    if (!p || !p->set)
-        return 0;
-    if (bytes_add_text(out, ",\"parameters\":{") != 0)
-        return out_of_memory(err);
+    airlock_parameters sent = *p;
+    if (openai && (p->set & AIRLOCK_SET_DO_SAMPLE) && !p->do_sample)
+        sent.set &= ~(unsigned)AIRLOCK_SET_TEMPERATURE; /* greedy is temperature 0 there */
     /* the caller's locale may write numbers with a comma */
     locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
     if (!c)
         return out_of_memory(err);
     locale_t callers = uselocale(c);
-    int rc = add_numbers(out, p, err);
+    int rc = add_numbers(out, &sent, openai, err);
     uselocale(callers);
     freelocale(c);
-    if (rc == 0 && out->data[out->size - 1] == ',')
-        out->data[--out->size] = 0;
-    return rc == 0 && bytes_add(out, "}", 1) != 0 ? out_of_memory(err) : rc;
+    return rc;
 }
 
-int request_body_write(const airlock_request *r, struct bytes *out, airlock_error *err)
+static int add_parameters(struct bytes *out, const airlock_parameters *p, airlock_error *err)
+{
+    struct bytes members = BYTES_INIT(4096);
+    if (!p || !p->set)
+        return 0;
+    int rc = body_add_parameters(&members, p, 0, err);
+    if (rc == 0 &&
+        bytes_printf(out, ",\"parameters\":{%s}", members.data ? members.data + 1 : "") != 0)
+        rc = out_of_memory(err);
+    bytes_free(&members);
+    return rc;
+}
+
+int request_body_write(const airlock_request *r, int stream, struct bytes *out, airlock_error *err)
 {
     if (bytes_add(out, "{", 1) != 0)
         return out_of_memory(err);
-    if (add_member(out, "model", r->model, err) != 0 ||
-        (r->adapter && add_member(out, "adapter", r->adapter, err) != 0) ||
+    if (body_add_member(out, "model", r->model, err) != 0 ||
+        (r->adapter && body_add_member(out, "adapter", r->adapter, err) != 0) ||
         add_messages(out, r, err) != 0 || add_images(out, r, err) != 0 ||
-        add_member(out, "container_name", r->container, err) != 0 ||
+        body_add_member(out, "container_name", r->container, err) != 0 ||
         add_parameters(out, r->parameters, err) != 0)
         return -1;
+    if (stream && bytes_add_text(out, ",\"stream\":true") != 0)
+        return out_of_memory(err);
     return bytes_add(out, "}", 1) == 0 ? 0 : out_of_memory(err);
 }

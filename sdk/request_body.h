@@ -8,8 +8,20 @@
 
 #include <airlock/airlock.h>
 
-/* Appends the body.  0, or -1 with err: an argument that cannot be sent, or out of memory. */
-int request_body_write(const airlock_request *request, struct bytes *out, airlock_error *err);
+/* Appends the body, with "stream": true or without.  0, or -1 with err: an argument that cannot be
+ * sent, or out of memory. */
+int request_body_write(const airlock_request *request, int stream, struct bytes *out,
+                       airlock_error *err);
+
+/* Parts of it, for other bodies.  Each: 0, or -1 with err. */
+
+/* "text" as a JSON string; what: its name for an error; NULL text is an error. */
+int body_add_string(struct bytes *out, const char *what, const char *text, airlock_error *err);
+/* "key":"text", with a comma in front unless the object has just begun */
+int body_add_member(struct bytes *out, const char *key, const char *text, airlock_error *err);
+/* The set parameters as members, each with a comma in front; openai: under OpenAI's names. */
+int body_add_parameters(struct bytes *out, const airlock_parameters *p, int openai,
+                        airlock_error *err);
 
 /* Sets err (NULL is fine) and returns -1; control characters of the text become spaces. */
 int sdk_fail(airlock_error *err, int code, int http_status, const char *format, ...)

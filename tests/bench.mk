@@ -10,3 +10,8 @@ tests_bench_mkmodel_LDADD = -lm
 tests_bench_bench_engine_SOURCES = tests/bench/bench_engine.c
 tests_bench_bench_engine_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_bench_bench_engine_LDADD = libengine.la libops.la libbase.la
+# tests/bench/bench_bridge.sh BUILD_DIR makes it and runs it through a real Docker container.
+EXTRA_PROGRAMS += tests/bench/bench_bridge
+tests_bench_bench_bridge_SOURCES = tests/bench/bench_bridge.c
+tests_bench_bench_bridge_LDADD = -lpthread
+EXTRA_DIST += tests/bench/bench_bridge.sh tests/bench/exec_client.py

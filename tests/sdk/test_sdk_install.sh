@@ -35,10 +35,10 @@ nm -D --defined-only "$lib"/libairlock.so | awk '{ print $3 }' | sort >"$tmp/sho
 diff "$tmp/said" "$tmp/shown" >"$tmp/out"
 result $? "the shared library shows exactly what the header declares"
 
-for example in call_model call_multimodal_model; do
+for example in call_model call_multimodal_model chat; do
     # shellcheck disable=SC2046
     $CC -std=c99 -Wall -Wextra -Werror -pedantic -o "$tmp/$example" "$top_srcdir/sdk/examples/$example.c" \
-        $(pkg-config --cflags --libs airlock) >"$tmp/out" 2>&1
+        -pthread $(pkg-config --cflags --libs airlock) >"$tmp/out" 2>&1
     result $? "$example builds with pkg-config"
 done
 LD_LIBRARY_PATH=$lib "$tmp/call_model" http://127.0.0.1:1 >"$tmp/out" 2>&1
@@ -65,10 +65,39 @@ LD_LIBRARY_PATH=$lib "$tmp/shared" "unix:$tmp/s" >"$tmp/out" 2>&1 && grep -q '"c
 result $? "and gets an answer over a unix socket"
 # shellcheck disable=SC2046
 $CXX -std=c++20 -Wall -Wextra -Werror -pedantic -o "$tmp/static" "$top_srcdir/tests/sdk/call_from_cxx.cc" \
-    $(pkg-config --cflags airlock) "$lib/libairlock.a" $(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs libcurl) \
+    $(pkg-config --cflags airlock) "$lib/libairlock.a" $(env -u PKG_CONFIG_SYSROOT_DIR pkg-config --libs libcurl json-c) \
     -lm -lpthread >"$tmp/out" 2>&1
 result $? "a C++20 caller builds against the static library"
 "$tmp/static" "unix:$tmp/s" >"$tmp/out" 2>&1 && grep -q '"images":\["eA=="\]' "$tmp/out"
 result $? "and gets an answer, its own names untouched"
+
+chat() { LD_LIBRARY_PATH=$lib "$tmp/chat" --host "unix:$tmp/s" "$@"; }
+printf 'how are you?\n' | chat chat >"$tmp/out" 2>&1 && [ "$(cat "$tmp/out")" = 'how are you?' ]
+result $? "chat shows an answer"
+chat --models >"$tmp/out" 2>&1 && [ "$(cat "$tmp/out")" = echo ]
+result $? "chat lists models"
+# colour, clipboard, link, C1's CSI, right-to-left override, zero width, BEL, DEL: A34
+printf 'a \033[31m \033]52;c;x\007 \033]8;;http://x\033\\ \302\2332J \342\200\256 \342\200\213 \177 caf\303\251\n' >"$tmp/evil"
+chat chat <"$tmp/evil" >"$tmp/out" 2>&1 && ! LC_ALL=C grep -q "$(printf '[\001-\010\013-\037\177\233]')" "$tmp/out" &&
+    ! LC_ALL=C grep -q "$(printf '\342\200')" "$tmp/out" && grep -qF '\x1b[31m \x1b]52;c;x\x07' "$tmp/out" &&
+    grep -qF '\x9b2J \u202e \u200b \x7f' "$tmp/out" && grep -q "$(printf 'caf\303\251')" "$tmp/out"
+result $? "a34: chat shows what the model could do to a terminal and does not do it"
+chat --raw chat <"$tmp/evil" >"$tmp/out" 2>&1 && cmp "$tmp/evil" "$tmp/out" >/dev/null
+result $? "a34: chat --raw in a pipe leaves it as it is"
+script -qec "LD_LIBRARY_PATH=$lib $tmp/chat --raw chat" /dev/null </dev/null >"$tmp/out" 2>&1
+[ $? = 2 ] && grep -q 'could control the terminal' "$tmp/out"
+result $? "a34: chat --raw on a terminal is refused"
+mkfifo "$tmp/in"
+LD_LIBRARY_PATH=$lib "$tmp/chat" --host "unix:$tmp/s" chat <"$tmp/in" >"$tmp/said" 2>"$tmp/out" &
+chat=$!
+exec 3>"$tmp/in"
+echo "slowly $(seq -s ' ' 200)" >&3
+i=0
+while ! grep -q slowly "$tmp/said" && [ $i -lt 200 ]; do i=$((i + 1)); sleep 0.05; done
+kill -INT $chat
+echo 'still there?' >&3
+exec 3>&-
+wait $chat && grep -q 'was cancelled' "$tmp/out" && grep -q 'still there?' "$tmp/said" && ! grep -q ' 200' "$tmp/said"
+result $? "Ctrl-C ends an answer and not the chat"
 echo "1..$n"
 exit $bad

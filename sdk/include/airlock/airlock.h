@@ -10,7 +10,8 @@
  *
  * Link with `pkg-config --libs airlock`.  Usable from C89 and C++98 on.  All text is UTF-8.  Every
  * function that takes an airlock_error accepts NULL for it, and fills it only when it fails.
- * Different clients may be used by different threads at once; one client by one thread at a time.
+ * Different clients may be used by different threads at once; one client by one thread at a time,
+ * but for airlock_client_cancel().
  */
 #ifndef AIRLOCK_AIRLOCK_H
 #define AIRLOCK_AIRLOCK_H
@@ -37,7 +38,8 @@ enum {
     AIRLOCK_ERR_TIMEOUT = 3, /* it took longer than airlock_client_set_timeout() allows */
     AIRLOCK_ERR_HTTP = 4,    /* refused: http_status, and the answer's words in text */
     AIRLOCK_ERR_ANSWER = 5,  /* cut short, larger than the limit, or no HTTP at all */
-    AIRLOCK_ERR_MEMORY = 6
+    AIRLOCK_ERR_MEMORY = 6,
+    AIRLOCK_ERR_CANCELLED = 7 /* by airlock_client_cancel(), or by a callback */
 };
 
 /* The caller's memory; nothing to free. */
@@ -125,9 +127,95 @@ AIRLOCK_API void airlock_client_set_max_answer(airlock_client *client, size_t by
 AIRLOCK_API int airlock_client_generate(airlock_client *client, const airlock_request *request,
                                         char **answer, size_t *size, airlock_error *err);
 
+/* Takes a piece of an answer as it comes: whole characters of UTF-8, not NUL-terminated.  Other
+ * than 0 ends the answer.  Called on the thread that asked; must not use the client. */
+typedef int (*airlock_text_fn)(void *ctx, const char *text, size_t size);
+
 /*
- * All of the above in one call, with a client that lives as long as the call: the answer, to be
- * freed with airlock_free(), or NULL with err.  images, adapter, parameters and host may be NULL.
+ * As airlock_client_generate(), but hands the answer to on_text piece by piece, as it is made.  0
+ * when the whole answer has come; -1 with err, AIRLOCK_ERR_CANCELLED when on_text or
+ * airlock_client_cancel() ended it: what came before that has come.
+ */
+AIRLOCK_API int airlock_client_generate_stream(airlock_client *client,
+                                               const airlock_request *request,
+                                               airlock_text_fn on_text, void *ctx,
+                                               airlock_error *err);
+
+/*
+ * [any thread] Ends the request that the client is busy with, which returns -1 with
+ * AIRLOCK_ERR_CANCELLED at once; the model stops.  Without one nothing happens, and the next
+ * request is not affected.  Not for signal handlers.
+ */
+AIRLOCK_API void airlock_client_cancel(airlock_client *client);
+
+/* ---- chat, in the manner of OpenAI's chat completions ---------------------------------------- */
+
+/* A call of a function that the model wants made, or (in a message) wanted. */
+typedef struct airlock_tool_call {
+    const char *id;        /* eg: "call_1"; a message with role "tool" answers it */
+    const char *name;      /* of the function */
+    const char *arguments; /* JSON, as the model wrote it: check it before use */
+} airlock_tool_call;
+
+typedef struct airlock_chat_message {
+    const char *role;                    /* "system", "user", "assistant" or "tool" */
+    const char *content;                 /* NULL: none, beside tool_calls */
+    const char *tool_call_id;            /* role "tool": what is answered; otherwise NULL */
+    const airlock_tool_call *tool_calls; /* role "assistant": what it wanted; NULL: nothing */
+    size_t n_tool_calls;
+} airlock_chat_message;
+
+/* Zero it and set struct_size; zero means that a member is not used. */
+typedef struct airlock_chat_request {
+    size_t struct_size; /* sizeof(airlock_chat_request) */
+    const char *model;  /* NAME, NAME:ADAPTER, or either with CONTAINER/ in front */
+    const airlock_chat_message *messages;
+    size_t n_messages;
+    const airlock_parameters *parameters; /* do_sample 0 is temperature 0 */
+    const char *const *stop;              /* texts that end the answer and are not part of it */
+    size_t n_stop;
+    int use_seed; /* other than 0: the same seed, the same answer */
+    long seed;
+    const char *tools;       /* JSON array: [{"type":"function","function":{"name":..., ...}}] */
+    const char *tool_choice; /* "auto", "none", "required", or a function's name */
+    const char *schema;      /* JSON Schema that the answer's text will follow */
+    airlock_text_fn on_text; /* the answer's text as it is made */
+    void *ctx;               /* for on_text */
+} airlock_chat_request;
+
+/* Free it with airlock_chat_answer_free().  Newer members are appended. */
+typedef struct airlock_chat_answer {
+    const char *text; /* NUL-terminated; "" when there is none */
+    size_t text_size;
+    const airlock_tool_call *tool_calls;
+    size_t n_tool_calls;
+    const char *finish_reason; /* "stop", "length", "tool_calls", ...; "" when it was not said */
+    long prompt_tokens, completion_tokens; /* -1: not said */
+    long cached_tokens;                    /* of the prompt, that cost nothing; -1: not said */
+} airlock_chat_answer;
+
+/*
+ * Asks and waits for the whole answer; on_text, if set, gets its text meanwhile.  The answer, or
+ * NULL with err.  The request is not kept.
+ */
+AIRLOCK_API airlock_chat_answer *airlock_client_chat(airlock_client *client,
+                                                     const airlock_chat_request *request,
+                                                     airlock_error *err);
+AIRLOCK_API void airlock_chat_answer_free(airlock_chat_answer *answer); /* NULL is fine */
+
+/*
+ * The names that a request's model may have.  A list that ends with NULL, to be freed with
+ * airlock_models_free(), or NULL with err.
+ */
+AIRLOCK_API char **airlock_client_models(airlock_client *client, airlock_error *err);
+AIRLOCK_API void airlock_models_free(char **names); /* NULL is fine */
+
+/* ---- in one call ----------------------------------------------------------------------------- */
+
+/*
+ * All that airlock_client_generate() needs in one call, with a client that lives as long as the
+ * call: the answer, to be freed with airlock_free(), or NULL with err.  images, adapter, parameters
+ * and host may be NULL.
  */
 AIRLOCK_API char *airlock_call_model_server(const char *container, const char *model,
                                             const airlock_message *messages, size_t n_messages,
