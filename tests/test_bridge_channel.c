@@ -486,8 +486,64 @@ START_TEST(a20_a_cli_that_fails_gives_502_with_its_reason_in_the_log_only)
     generate("echo", &a);
     ck_assert_int_eq(a.status, 502);
     ck_assert_ptr_null(strstr(a.body, "No such container"));
-    ck_assert_ptr_nonnull(strstr(bridge_log(), "No such container: phi"));
+    ck_assert_ptr_nonnull(strstr(bridge_log(), "No such container: 000"));
     set_mode("run");
+    expect_answer("echo", 200, NULL);
+}
+END_TEST
+
+/* What the fake docker calls the id of container phi. */
+static void set_id(char digit)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/id", fixture.dir);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    for (int i = 0; i < 64; i++)
+        putc(digit, f);
+    putc('\n', f);
+    fclose(f);
+}
+
+START_TEST(a16_a_container_is_entered_by_the_id_that_its_name_had_at_first)
+{
+    set_id('a');
+    again("run", ",\"warm_channels\":0");
+    expect_answer("echo", 200, NULL);
+    char path[128], calls[4096] = "";
+    snprintf(path, sizeof path, "%s/calls", fixture.dir);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_gt(fread(calls, 1, sizeof calls - 1, f), 0);
+    fclose(f);
+    ck_assert_ptr_nonnull(strstr(calls, "exec -i -- aaaaaaaa"));
+}
+END_TEST
+
+START_TEST(a16_another_container_of_the_same_name_is_refused_until_the_bridge_starts_again)
+{
+    struct answer a;
+    set_id('a');
+    again("run", ",\"warm_channels\":0");
+    expect_answer("echo", 200, NULL);
+    set_id('b'); /* removed and made again: the old id is no container any more */
+    set_mode("fail");
+    ck_assert_int_eq(kill(cli_pid(cli_calls() - 1), SIGKILL), 0);
+    usleep(50000);
+    generate("echo", &a);
+    ck_assert_int_eq(a.status, 502);
+    set_mode("run");
+    for (int i = 0; i < 3; i++) {
+        generate("echo", &a);
+        ck_assert_int_eq(a.status, 502);
+        ck_assert_ptr_nonnull(strstr(a.body, "is not the one that was enrolled"));
+    }
+    ask("GET", "/readyz", "", NULL, &a);
+    ck_assert_int_eq(a.status, 503);
+    set_id('a');
+    expect_answer("echo", 200, NULL);
+    set_id('b');
+    again("run", ",\"warm_channels\":0");
     expect_answer("echo", 200, NULL);
 }
 END_TEST
@@ -574,6 +630,9 @@ int main(void)
     tcase_add_test(tc, a20_a_server_that_dies_in_mid_answer_gives_502_and_readiness_flips);
     tcase_add_test(tc, a20_an_idle_channel_that_died_is_replaced_without_anybody_noticing);
     tcase_add_test(tc, a20_a_cli_that_fails_gives_502_with_its_reason_in_the_log_only);
+    tcase_add_test(tc, a16_a_container_is_entered_by_the_id_that_its_name_had_at_first);
+    tcase_add_test(tc,
+                   a16_another_container_of_the_same_name_is_refused_until_the_bridge_starts_again);
     tcase_add_test(tc, a20_a_cli_that_hangs_and_minds_no_signal_is_killed);
     tcase_add_loop_test(tc, a20_a_bridge_that_stops_leaves_no_process, 0, 4);
     tcase_add_test(tc, a20_a_bridge_that_is_killed_leaves_no_relay);

@@ -31,6 +31,7 @@ enum {
 
 struct channel {
     const struct container *container;
+    struct enrolment *enrolment; /* its container's, shared */
     CURLM *multi;
     CURL *easy;
     struct curl_slist *headers; /* of the request in progress */
@@ -197,11 +198,13 @@ static bool set_up(struct channel *ch)
            curl_multi_setopt(ch->multi, CURLMOPT_MAXCONNECTS, 1L) == CURLM_OK;
 }
 
-struct channel *channel_new(const struct container *container, struct airlock_error *err)
+struct channel *channel_new(const struct container *container, struct enrolment *enrolment,
+                            struct airlock_error *err)
 {
     struct channel *ch = calloc(1, sizeof *ch);
     if (ch) {
         ch->container = container;
+        ch->enrolment = enrolment;
         ch->listener = ch->fd = -1;
         ch->pending.max = PENDING_BYTES_MAX;
         ch->multi = curl_multi_init();
@@ -297,7 +300,9 @@ static int accept_own(struct channel *ch, struct airlock_error *err)
 static int dial(struct channel *ch, struct airlock_error *err)
 {
     struct command command;
-    if (runtime_command(ch->container, directory, &command, err) < 0)
+    char target[ENROLMENT_TARGET_SIZE];
+    if (enrolment_target(ch->enrolment, ch->container, directory, target, err) < 0 ||
+        runtime_command(ch->container, target, directory, &command, err) < 0)
         return -1;
     int fd = accept_own(ch, err);
     close_listener(ch);
@@ -323,18 +328,20 @@ static int failure(struct channel *ch, struct airlock_error *err)
         return airlock_error_set(err, AIRLOCK_E_UPSTREAM,
                                  "What came from container '%s' is not HTTP", name);
     int status;
-    if (ch->child && child_ended(ch->child, GONE_CHECK_MS, &status) && status != 0)
+    if (ch->child && child_ended(ch->child, GONE_CHECK_MS, &status) && status != 0) {
+        enrolment_doubt(ch->enrolment);
         return airlock_error_set(err, AIRLOCK_E_UPSTREAM,
                                  "The channel to container '%s' could not be opened or broke "
                                  "(exit status %d); the bridge's log says why",
                                  name, status);
+    }
     return airlock_error_set(err, AIRLOCK_E_UPSTREAM,
                              "The channel to container '%s' closed before the answer was complete",
                              name);
 }
 
-/* One step of the transfer, waiting for at most GONE_CHECK_MS.  0, or -1.  A transfer that failed is
- * complete: what came before is still to be had. */
+/* One step of the transfer, waiting for at most GONE_CHECK_MS.  0, or -1.  A transfer that failed
+ * is complete: what came before is still to be had. */
 static int step(struct channel *ch, bool wait, struct airlock_error *err)
 {
     const struct channel_request *r = ch->request;

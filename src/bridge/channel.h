@@ -9,6 +9,7 @@
 #ifndef AIRLOCK_BRIDGE_CHANNEL_H
 #define AIRLOCK_BRIDGE_CHANNEL_H
 
+#include "enrolment.h"
 #include "runtimes.h"
 
 #include "common/error.h"
@@ -48,7 +49,8 @@ int channels_init(struct airlock_error *err);
 void channels_exit(void);
 
 /* A channel that is not connected yet; the relay starts with the first request. */
-struct channel *channel_new(const struct container *container, struct airlock_error *err);
+struct channel *channel_new(const struct container *container, struct enrolment *enrolment,
+                            struct airlock_error *err);
 
 /* Closes the connection and has the relay ended. */
 void channel_free(struct channel *channel);

@@ -9,6 +9,7 @@ libbridge_la_SOURCES = src/bridge/edge.c src/bridge/edge.h \
 	src/bridge/model_list.c src/bridge/model_list.h \
 	src/bridge/runtimes.c src/bridge/runtimes.h \
 	src/bridge/child.c src/bridge/child.h \
+	src/bridge/enrolment.c src/bridge/enrolment.h \
 	src/bridge/channel.c src/bridge/channel.h \
 	src/bridge/pool.c src/bridge/pool.h \
 	src/bridge/exchange.c src/bridge/exchange.h \

@@ -35,7 +35,7 @@ static int check_programs(const struct bridge_config *config, struct airlock_err
 {
     for (unsigned i = 0; i < config->n_containers; i++) {
         struct command command;
-        if (runtime_command(&config->containers[i], "/", &command, err) < 0 &&
+        if (runtime_command(&config->containers[i], NULL, "/", &command, err) < 0 &&
             err->code == AIRLOCK_E_CONFIG)
             return airlock_error_wrap(err, "container '%s'", config->containers[i].name);
     }

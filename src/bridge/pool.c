@@ -17,6 +17,7 @@ struct idle {
 
 struct pool {
     const struct container *container;
+    struct enrolment enrolment;
     const struct pool_limits *limits;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t back;  /* a channel, or the room for one, has come back */
@@ -38,6 +39,7 @@ struct pool *pool_new(const struct container *container, const struct pool_limit
         free(pool);
         return NULL;
     }
+    enrolment_init(&pool->enrolment);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -55,6 +57,7 @@ void pool_free(struct pool *pool)
         channel_free(pool->idle[i].channel);
     pthread_cond_destroy(&pool->back);
     pthread_mutex_destroy(&pool->lock);
+    enrolment_free(&pool->enrolment);
     free(pool->idle);
     free(pool);
 }
@@ -159,7 +162,7 @@ struct channel *pool_take(struct pool *pool, bool (*gone)(void *arg), void *gone
             break;
     }
     pthread_mutex_unlock(&pool->lock);
-    if (make && !(ch = channel_new(pool->container, err)))
+    if (make && !(ch = channel_new(pool->container, &pool->enrolment, err)))
         pool_give(pool, NULL, false);
     return ch;
 }

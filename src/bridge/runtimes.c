@@ -272,29 +272,38 @@ static void add_relay(struct builder *b, const struct container *c)
 
 /* The engine is named by its local socket: no context and no variable can send prompts elsewhere.
  */
-static void docker_command(struct builder *b, const struct container *c)
+static void add_engine(struct builder *b, const struct container *c)
 {
-    add(b, "--host");
-    add(b, "unix://%s", c->socket ? c->socket : "/var/run/docker.sock");
-    add(b, "exec");
-    add(b, "-i");
-    add(b, "--");
-    add(b, "%s", c->name);
-    add_relay(b, c);
-}
-
-static void podman_command(struct builder *b, const struct container *c)
-{
-    if (c->socket) {
+    if (c->runtime == RUNTIME_DOCKER) {
+        add(b, "--host");
+        add(b, "unix://%s", c->socket ? c->socket : "/var/run/docker.sock");
+    } else if (c->socket) {
         add(b, "--remote");
         add(b, "--url");
         add(b, "unix://%s", c->socket);
     }
+}
+
+static void engine_command(struct builder *b, const struct container *c, const char *target)
+{
+    add_engine(b, c);
     add(b, "exec");
     add(b, "-i");
     add(b, "--");
-    add(b, "%s", c->name);
+    add(b, "%s", target ? target : c->name);
     add_relay(b, c);
+}
+
+static void id_command(struct builder *b, const struct container *c)
+{
+    add_engine(b, c);
+    add(b, "inspect");
+    add(b, "--type");
+    add(b, "container");
+    add(b, "--format");
+    add(b, "{{.Id}}");
+    add(b, "--");
+    add(b, "%s", c->name);
 }
 
 static void kubectl_command(struct builder *b, const struct container *c)
@@ -354,23 +363,43 @@ static void clean_environment(struct builder *b, const struct container *c, cons
         add_env(b, "XDG_RUNTIME_DIR=%s", runtime_dir);
 }
 
-int runtime_command(const struct container *container, const char *home, struct command *out,
-                    struct airlock_error *err)
+bool runtime_has_ids(enum runtime runtime)
 {
-    struct builder b = { out, 0, 0, 0, false };
+    return runtime == RUNTIME_DOCKER || runtime == RUNTIME_PODMAN;
+}
+
+/* The program and nothing more.  0, or -1. */
+static int begin(struct builder *b, const struct container *container, struct airlock_error *err)
+{
     const char *program = NULL;
     if (!container_name_valid(container->name, strlen(container->name)))
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "'%.128s' is no container name",
                                  container->name);
     if (find_program(container, &program, err) < 0)
         return -1;
-    add(&b, "%s", program);
+    add(b, "%s", program);
+    return 0;
+}
+
+static int end(struct builder *b, const struct container *container, const char *home,
+               struct airlock_error *err)
+{
+    clean_environment(b, container, home);
+    return b->full ? airlock_error_set(err, AIRLOCK_E_CONFIG, "the command for '%s' is too long",
+                                       container->name)
+                   : 0;
+}
+
+int runtime_command(const struct container *container, const char *target, const char *home,
+                    struct command *out, struct airlock_error *err)
+{
+    struct builder b = { out, 0, 0, 0, false };
+    if (begin(&b, container, err) < 0)
+        return -1;
     switch (container->runtime) {
     case RUNTIME_DOCKER:
-        docker_command(&b, container);
-        break;
     case RUNTIME_PODMAN:
-        podman_command(&b, container);
+        engine_command(&b, container, target);
         break;
     case RUNTIME_KUBECTL:
         kubectl_command(&b, container);
@@ -383,9 +412,15 @@ int runtime_command(const struct container *container, const char *home, struct 
         custom_command(&b, container);
         break;
     }
-    clean_environment(&b, container, home);
-    if (b.full)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "the command for '%s' is too long",
-                                 container->name);
-    return 0;
+    return end(&b, container, home, err);
+}
+
+int runtime_id_command(const struct container *container, const char *home, struct command *out,
+                       struct airlock_error *err)
+{
+    struct builder b = { out, 0, 0, 0, false };
+    if (begin(&b, container, err) < 0)
+        return -1;
+    id_command(&b, container);
+    return end(&b, container, home, err);
 }

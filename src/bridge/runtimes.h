@@ -45,12 +45,20 @@ struct command {
     char text[8192];
 };
 
+/* True where containers have ids beside their names: docker, podman. */
+bool runtime_has_ids(enum runtime runtime);
+
 /*
- * The command that starts a relay in the container.  The program must be a regular file at an
+ * The command that starts a relay in the container.  target: what names it there, an id or its
+ * name; only for runtimes with ids, NULL: the name.  The program must be a regular file at an
  * absolute path that belongs to root (or to us) and that nobody else may write to; a sandbox's
  * process is checked to be the one that was recorded.  home: an empty private directory.
  */
-int runtime_command(const struct container *container, const char *home, struct command *out,
-                    struct airlock_error *err);
+int runtime_command(const struct container *container, const char *target, const char *home,
+                    struct command *out, struct airlock_error *err);
+
+/* The command that prints the id of the container with this name. */
+int runtime_id_command(const struct container *container, const char *home, struct command *out,
+                       struct airlock_error *err);
 
 #endif
