@@ -23,7 +23,8 @@ libengine_la_SOURCES += \
 	plugins/engine/sampler.c plugins/engine/sampler.h \
 	plugins/engine/stop_strings.c plugins/engine/stop_strings.h \
 	plugins/engine/ticket.c plugins/engine/ticket.h \
-	plugins/engine/scheduler.c plugins/engine/scheduler.h \
+	plugins/engine/scheduler.c plugins/engine/scheduler.h plugins/engine/scheduler_state.h \
+	plugins/engine/scheduler_plan.c plugins/engine/scheduler_step.c \
 	plugins/engine/engine.c plugins/engine/engine.h
 # text: tokens and the chat template
 libengine_la_SOURCES += \

@@ -1,0 +1,146 @@
+/* scheduler_step.c - computes a planned step, chooses the next tokens, and ends what is done or
+ * failed. */
+#include "scheduler_state.h"
+
+#include "common/io.h"
+
+bool scheduler_nobody_waits(void *arg)
+{
+    struct scheduler *s = arg;
+    if (atomic_load_explicit(&s->stop, memory_order_relaxed))
+        return true;
+    uint64_t now = io_now_ns();
+    for (size_t i = 0; i < s->n_planned; i++)
+        if (!ticket_over(s->planned[i], now))
+            return false;
+    return true;
+}
+
+static bool is_eos(const struct scheduler_ticket *t, int32_t id)
+{
+    for (size_t i = 0; i < t->n_eos; i++)
+        if (t->eos[i] == id)
+            return true;
+    return false;
+}
+
+static int no_memory(struct airlock_error *err)
+{
+    return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for an answer");
+}
+
+/* Chooses the next token of t.  0, or -1 with err. */
+static int choose(struct scheduler *s, struct scheduler_ticket *t, const float *logits,
+                  struct scheduler_token *token, struct airlock_error *err)
+{
+    int32_t id = sampler_pick(&t->sampler, logits, s->limit, NULL, &s->work_space);
+    if (id == -1)
+        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
+                                 "the model computed no finite logit after %zu tokens", t->n_ids);
+    if (id < 0)
+        return no_memory(err);
+    token->id = id;
+    if (t->logprobs >= 0) {
+        double sum = sampler_log_sum_exp(logits, s->vocab);
+        token->logprob = (float)((double)logits[id] - sum);
+        token->n_top = sampler_top_logprobs(logits, s->limit, sum, (size_t)t->logprobs, token->top);
+    }
+    return 0;
+}
+
+/* Adds the token to the answer; under the lock, because the caller reads along. */
+static int add_token(struct scheduler *s, struct scheduler_ticket *t,
+                     const struct scheduler_token *token, struct airlock_error *err)
+{
+    if (ticket_add_id(t, token->id) || (t->logprobs >= 0 && ticket_tell_token(t, token)))
+        return no_memory(err);
+    t->stats.tokens_out++;
+    bool found = false;
+    if (is_eos(t, token->id)) {
+        t->stats.finish = SCHEDULER_FINISH_STOP;
+    } else if (!tokenizer_is_special(s->o.tokenizer, token->id)) {
+        size_t size = 0;
+        const char *bytes = tokenizer_bytes(s->o.tokenizer, token->id, &size);
+        if (bytes && stop_strings_add(&t->stop, bytes, size, &t->news.text, &found))
+            return no_memory(err);
+        if (found)
+            t->stats.finish = SCHEDULER_FINISH_STOP;
+    }
+    if (t->stats.finish == SCHEDULER_FINISH_NONE &&
+        (t->stats.tokens_out == t->max_new_tokens || t->n_ids >= s->o.max_context))
+        t->stats.finish = SCHEDULER_FINISH_LENGTH;
+    if (t->stats.finish != SCHEDULER_FINISH_NONE && !found &&
+        stop_strings_flush(&t->stop, &t->news.text))
+        return no_memory(err);
+    return 0;
+}
+
+static void running_end(struct scheduler *s, struct scheduler_ticket *t,
+                        const struct airlock_error *err)
+{
+    for (size_t i = 0; i < s->n_running; i++)
+        if (s->running[i] == t) {
+            scheduler_finish(s, scheduler_running_take(s, i), err);
+            return;
+        }
+}
+
+/* Takes the results of a step that went well. */
+static void collect(struct scheduler *s)
+{
+    const float *logits = s->logits;
+    for (size_t i = 0; i < s->n_planned; i++) {
+        struct scheduler_ticket *t = s->planned[i];
+        t->n_computed += t->rows;
+        if (!t->wants_logits)
+            continue;
+        struct airlock_error err;
+        struct scheduler_token token = { 0 };
+        int status = choose(s, t, logits, &token, &err);
+        logits += s->vocab;
+
+        pthread_mutex_lock(&s->lock);
+        if (!t->first_token_ns) {
+            t->first_token_ns = io_now_ns();
+            t->stats.prefill_ns = t->first_token_ns - t->admitted_ns;
+        }
+        if (status == 0)
+            status = add_token(s, t, &token, &err);
+        if (status || t->stats.finish != SCHEDULER_FINISH_NONE)
+            running_end(s, t, status ? &err : NULL);
+        else
+            pthread_cond_signal(&t->changed);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+/* A step failed: ends those whom it concerns; the others are computed again. */
+static void step_failed(struct scheduler *s, const struct airlock_error *err)
+{
+    if (err->code == AIRLOCK_E_CANCELLED)
+        return; /* the sweep will find them */
+    pthread_mutex_lock(&s->lock);
+    bool device = err->code == AIRLOCK_E_DEVICE, adapters = false;
+    if (device) {
+        s->dead = true;
+        s->dead_because = *err;
+    }
+    /* An adapter's failure is no business of rows without one. */
+    for (size_t i = 0; i < s->n_planned; i++)
+        adapters = adapters || s->planned[i]->n_adapters > 0;
+    for (size_t i = 0; i < s->n_planned; i++)
+        if (device || !adapters || s->planned[i]->n_adapters > 0)
+            running_end(s, s->planned[i], err);
+    while (device && s->n_running > 0)
+        scheduler_finish(s, scheduler_running_take(s, 0), err);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scheduler_step(struct scheduler *s)
+{
+    struct airlock_error err;
+    if (phi4_forward_step(s->forward, s->seqs, s->n_planned, s->logits, &err))
+        step_failed(s, &err);
+    else
+        collect(s);
+}
