@@ -1,10 +1,11 @@
 # engine.mk - tests of the engine: rope, KV cache, sampler, forward pass, scheduler, phi4-mini.
-EXTRA_DIST += tests/forward_support.h tests/lora_support.h tests/golden/logits \
+EXTRA_DIST += tests/forward_support.h tests/engine_support.h tests/lora_support.h tests/golden/logits \
 	tests/oracle/phi4_random.py tests/oracle/logits_golden.py tests/oracle/compare_random.py
 engine_test_ldadd = libengine.la libops.la libbase.la $(CHECK_LIBS)
 engine_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
 if HAVE_CHECK
-engine_tests = tests/test_rope tests/test_kv_cache tests/test_sampler tests/test_stop_strings \
+engine_tests = tests/test_rope tests/test_kv_cache tests/test_siphash tests/test_prefix_cache \
+	tests/test_wait_queue tests/test_scheduler tests/test_engine_prefix tests/test_sampler tests/test_stop_strings \
 	tests/test_logits tests/test_engine tests/test_phi4_mini \
 	tests/test_adapters
 check_PROGRAMS += $(engine_tests)
@@ -15,6 +16,21 @@ tests_test_rope_LDADD = $(engine_test_ldadd)
 tests_test_kv_cache_SOURCES = tests/test_kv_cache.c
 tests_test_kv_cache_CFLAGS = $(engine_test_cflags)
 tests_test_kv_cache_LDADD = $(engine_test_ldadd)
+tests_test_siphash_SOURCES = tests/test_siphash.c
+tests_test_siphash_CFLAGS = $(engine_test_cflags)
+tests_test_siphash_LDADD = $(engine_test_ldadd)
+tests_test_prefix_cache_SOURCES = tests/test_prefix_cache.c
+tests_test_prefix_cache_CFLAGS = $(engine_test_cflags)
+tests_test_prefix_cache_LDADD = $(engine_test_ldadd)
+tests_test_wait_queue_SOURCES = tests/test_wait_queue.c
+tests_test_wait_queue_CFLAGS = $(engine_test_cflags)
+tests_test_wait_queue_LDADD = $(engine_test_ldadd)
+tests_test_scheduler_SOURCES = tests/test_scheduler.c
+tests_test_scheduler_CFLAGS = $(engine_test_cflags)
+tests_test_scheduler_LDADD = $(engine_test_ldadd)
+tests_test_engine_prefix_SOURCES = tests/test_engine_prefix.c
+tests_test_engine_prefix_CFLAGS = $(engine_test_cflags)
+tests_test_engine_prefix_LDADD = $(engine_test_ldadd)
 tests_test_sampler_SOURCES = tests/test_sampler.c
 tests_test_sampler_CFLAGS = $(engine_test_cflags)
 tests_test_sampler_LDADD = $(engine_test_ldadd)

@@ -1,139 +1,6 @@
 /* test_engine.c - many requests at once: the same bits as alone, in any chunks, after preemption;
- * cancellation, deadlines and failures that concern nobody else. */
-#include "engine/engine.h"
-
-#include "common/io.h"
-
-#include <check.h>
-#include <pthread.h>
-#include <semaphore.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { MAX_TOKENS = 64, TOP = 20 };
-
-struct answer {
-    size_t n;
-    struct scheduler_token tokens[MAX_TOKENS];
-    struct bytes text;
-    struct scheduler_stats stats;
-    struct airlock_error err;
-    int status;
-};
-
-static const char *model_dir(const char *name)
-{
-    static char path[512];
-    const char *srcdir = getenv("top_srcdir");
-    snprintf(path, sizeof path, "%s/tests/golden/logits/%s", srcdir ? srcdir : ".", name);
-    return path;
-}
-
-static struct engine *open_with(struct engine_options o)
-{
-    struct airlock_error err = { 0 };
-    o.dir = o.dir ? o.dir : model_dir("longrope_bf16_gqa3");
-    o.ops = ops_cpu();
-    struct engine *e = engine_open(&o, &err);
-    ck_assert_msg(e != NULL, "%s", err.text);
-    return e;
-}
-
-/* ---- requests -------------------------------------------------------------------------------- */
-
-struct job {
-    struct engine *engine;
-    int32_t prompt[64];
-    struct scheduler_request request;
-    struct answer answer;
-    pthread_t thread;
-};
-
-/* A prompt and length of its own for each number; some grow beyond 32, where the factors change. */
-static void job_init(struct job *j, struct engine *e, unsigned number)
-{
-    memset(j, 0, sizeof *j);
-    j->engine = e;
-    unsigned state = number * 7919 + 17;
-    size_t n = 3 + number * 11 % 38;
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1103515245 + 12345;
-        j->prompt[i] = (int32_t)(state >> 16) % 264;
-    }
-    j->request = (struct scheduler_request){
-        .prompt = j->prompt,
-        .n_prompt = n,
-        .sampling = { .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = number },
-        .max_new_tokens = 6 + number % 20,
-        .logprobs = TOP
-    };
-}
-
-static void *job_run(void *arg)
-{
-    struct job *j = arg;
-    struct answer *a = &j->answer;
-    struct scheduler_news news = { 0 };
-    a->text = (struct bytes)BYTES_INIT(1 << 16);
-    struct scheduler_ticket *t =
-        scheduler_submit(engine_scheduler(j->engine), &j->request, &a->err);
-    if (!t) {
-        a->status = -1;
-        return NULL;
-    }
-    while (!news.done) {
-        scheduler_take(t, 200, &news);
-        for (size_t i = 0; i < news.n_tokens && a->n < MAX_TOKENS; i++)
-            a->tokens[a->n++] = news.tokens[i];
-        if (news.size > 0)
-            bytes_add(&a->text, news.text, news.size);
-    }
-    a->status = scheduler_result(t, &a->stats, &a->err);
-    scheduler_release(t);
-    return NULL;
-}
-
-static void job_free(struct job *j)
-{
-    bytes_free(&j->answer.text);
-}
-
-static void run_together(struct job *jobs, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        ck_assert_int_eq(pthread_create(&jobs[i].thread, NULL, job_run, &jobs[i]), 0);
-    for (size_t i = 0; i < n; i++)
-        pthread_join(jobs[i].thread, NULL);
-}
-
-static void assert_same(const struct job *a, const struct job *b, const char *what, unsigned number)
-{
-    ck_assert_msg(a->answer.status == 0 && b->answer.status == 0, "%s: request %u: %s %s", what,
-                  number, a->answer.err.text, b->answer.err.text);
-    ck_assert_uint_eq(a->answer.n, b->answer.n);
-    for (size_t i = 0; i < a->answer.n; i++)
-        ck_assert_msg(
-            memcmp(&a->answer.tokens[i], &b->answer.tokens[i], sizeof a->answer.tokens[i]) == 0,
-            "%s: request %u differs at token %zu: %d (%.9g) and %d (%.9g)", what, number, i,
-            a->answer.tokens[i].id, (double)a->answer.tokens[i].logprob, b->answer.tokens[i].id,
-            (double)b->answer.tokens[i].logprob);
-    ck_assert_uint_eq(a->answer.text.size, b->answer.text.size);
-}
-
-static void assert_nothing_held(struct engine *e)
-{
-    struct scheduler_load load = { 0 };
-    for (int i = 0; i < 500; i++) {
-        scheduler_load(engine_scheduler(e), &load);
-        if (load.running + load.waiting == 0)
-            break;
-        usleep(10000);
-    }
-    ck_assert_uint_eq(load.running + load.waiting, 0);
-    ck_assert_uint_eq(load.kv_blocks_free, load.kv_blocks);
-}
+ * where answers end, and adapters. */
+#include "engine_support.h"
 
 /* The answers of n requests, each alone on an engine with these options. */
 static void run_alone(struct engine_options o, struct job *jobs, size_t n)
@@ -155,10 +22,11 @@ static void compare_together(struct engine_options o, const char *what, bool pre
 {
     struct job *alone = calloc(MANY, sizeof *alone), *together = calloc(MANY, sizeof *together);
     run_alone((struct engine_options){ 0 }, alone, MANY);
+    o.hook = &number_adapters;
     struct engine *e = open_with(o);
     for (unsigned i = 0; i < MANY; i++)
         job_init(&together[i], e, i);
-    run_together(together, MANY);
+    run_at_once(e, together, MANY);
     for (unsigned i = 0; i < MANY; i++)
         assert_same(&alone[i], &together[i], what, i);
     struct scheduler_load load;
@@ -383,159 +251,12 @@ START_TEST(limits_that_contradict_each_other_are_a_configuration_error)
 }
 END_TEST
 
-/* ---- cancellation ---------------------------------------------------------------------------- */
-
-/* A hook that stops the engine's thread in the first step with an adapter until it may go on. */
-static sem_t entered, go_on;
-static bool was_entered;
-
-static int gate_hook(void *ctx, size_t site, const void *x, void *y, size_t rows,
-                     const struct linear_segment *segments, size_t n, struct airlock_error *err)
-{
-    (void)ctx, (void)site, (void)x, (void)y, (void)rows, (void)segments, (void)n, (void)err;
-    if (!was_entered) {
-        was_entered = true;
-        sem_post(&entered);
-        sem_wait(&go_on);
-    }
-    return 0;
-}
-
-START_TEST(a_cancelled_request_gives_its_blocks_back_and_others_go_on)
-{
-    static const struct linear_hook gate = { NULL, gate_hook };
-    const void *adapter = &gate;
-    sem_init(&entered, 0, 0);
-    sem_init(&go_on, 0, 0);
-    struct engine *e = open_with((struct engine_options){ .hook = &gate });
-    struct job gone, other, alone;
-    struct airlock_error err;
-    struct scheduler_news news = { 0 };
-    struct scheduler_stats stats;
-    job_init(&alone, e, 4);
-    job_run(&alone);
-    job_init(&gone, e, 8);
-    gone.request.max_new_tokens = 0;
-    gone.request.adapters = &adapter;
-    gone.request.n_adapters = 1;
-    struct scheduler_ticket *t = scheduler_submit(engine_scheduler(e), &gone.request, &err);
-    ck_assert_ptr_nonnull(t);
-    sem_wait(&entered); /* its prompt is being read */
-    scheduler_cancel(t);
-    job_init(&other, e, 4);
-    ck_assert_int_eq(pthread_create(&other.thread, NULL, job_run, &other), 0);
-    sem_post(&go_on);
-    while (!news.done)
-        scheduler_take(t, 1000, &news);
-    ck_assert_int_eq(scheduler_result(t, &stats, &err), -1);
-    ck_assert_int_eq(err.code, AIRLOCK_E_CANCELLED);
-    ck_assert_uint_eq(stats.tokens_out, 0); /* the step itself was given up */
-    scheduler_release(t);
-    pthread_join(other.thread, NULL);
-    assert_same(&alone, &other, "beside a cancelled one", 4);
-    assert_nothing_held(e);
-    job_free(&alone);
-    job_free(&other);
-    engine_close(e);
-}
-END_TEST
-
-START_TEST(a_request_whose_deadline_has_passed_ends)
-{
-    struct engine *e = open_with((struct engine_options){ 0 });
-    struct job j;
-    job_init(&j, e, 8);
-    j.request.deadline_ns = io_now_ns() - 1;
-    job_run(&j);
-    ck_assert_int_eq(j.answer.status, -1);
-    ck_assert_int_eq(j.answer.err.code, AIRLOCK_E_CANCELLED);
-    assert_nothing_held(e);
-    engine_close(e);
-}
-END_TEST
-
-static void *cancel_at_random(void *arg)
-{
-    struct job *j = arg;
-    unsigned state = (unsigned)j->request.sampling.seed * 2654435761u;
-    struct scheduler_news news = { 0 };
-    struct scheduler_ticket *t =
-        scheduler_submit(engine_scheduler(j->engine), &j->request, &j->answer.err);
-    ck_assert_ptr_nonnull(t);
-    for (unsigned i = 0; !news.done && i < state % 9; i++)
-        scheduler_take(t, state % 3, &news);
-    if (state % 2)
-        scheduler_cancel(t);
-    scheduler_release(t); /* in the middle, unless it was done */
-    return NULL;
-}
-
-START_TEST(a_hundred_requests_left_at_random_leak_nothing)
-{
-    struct engine *e = open_with(
-        (struct engine_options){ .max_context = 72, .kv_memory = 9 * 4096, .max_batch = 5 });
-    struct job *jobs = calloc(100, sizeof *jobs);
-    for (unsigned i = 0; i < 100; i++) {
-        job_init(&jobs[i], e, i);
-        ck_assert_int_eq(pthread_create(&jobs[i].thread, NULL, cancel_at_random, &jobs[i]), 0);
-    }
-    for (unsigned i = 0; i < 100; i++)
-        pthread_join(jobs[i].thread, NULL);
-    assert_nothing_held(e);
-    struct job last;
-    job_init(&last, e, 7);
-    job_run(&last);
-    ck_assert_int_eq(last.answer.status, 0);
-    job_free(&last);
-    free(jobs);
-    engine_close(e);
-}
-END_TEST
-
-START_TEST(closing_ends_what_runs)
-{
-    struct engine *e = open_with((struct engine_options){ 0 });
-    struct job j;
-    struct airlock_error err;
-    for (unsigned i = 0; i < 5; i++) {
-        job_init(&j, e, i);
-        struct scheduler_ticket *t = scheduler_submit(engine_scheduler(e), &j.request, &err);
-        ck_assert_ptr_nonnull(t);
-        scheduler_release(t);
-    }
-    engine_close(e);
-}
-END_TEST
-
 /* ---- adapters as the engine sees them -------------------------------------------------------- */
-
-/* A hook whose adapters are numbers: adds the number times 0.01 to the rows of every o_proj; the
- * number 13 fails. */
-static int number_hook(void *ctx, size_t site, const void *x, void *y, size_t rows,
-                       const struct linear_segment *segments, size_t n, struct airlock_error *err)
-{
-    enum { HIDDEN = 96 };
-    (void)ctx, (void)x, (void)rows;
-    for (size_t s = 0; s < n; s++) {
-        size_t number = (size_t)(uintptr_t)segments[s].adapter;
-        if (number == 13)
-            return airlock_error_set(err, AIRLOCK_E_INTERNAL, "adapter 13");
-        float *row = (float *)y + segments[s].first_row * HIDDEN;
-        for (size_t i = 0; site % LINEAR_SITES == LINEAR_O && i < segments[s].rows * HIDDEN; i++)
-            row[i] += 0.01f * (float)number * (float)(i % HIDDEN);
-    }
-    return 0;
-}
-
-static const struct linear_hook number_adapters = { NULL, number_hook };
-static const void *numbers[16];
 
 static void give_adapters(struct job *j, unsigned i)
 {
-    for (size_t n = 0; n < 16; n++)
-        numbers[n] = (void *)(uintptr_t)n;
     /* none, one, two: neighbours alike and not */
-    j->request.adapters = &numbers[1 + i / 2 % 3];
+    j->request.adapters = &adapter_numbers()[1 + i / 2 % 3];
     j->request.n_adapters = i % 3;
 }
 
@@ -577,7 +298,7 @@ START_TEST(a_failing_adapter_fails_its_own_requests_only)
     for (unsigned i = 0; i < MANY; i++) {
         job_init(&jobs[i], e, 4);
         if (i % 4 == 1) {
-            jobs[i].request.adapters = &numbers[13];
+            jobs[i].request.adapters = &adapter_numbers()[FAILING];
             jobs[i].request.n_adapters = 1;
         }
     }
@@ -592,28 +313,6 @@ START_TEST(a_failing_adapter_fails_its_own_requests_only)
     assert_nothing_held(e);
     job_free(&alone);
     free(jobs);
-    engine_close(e);
-}
-END_TEST
-
-START_TEST(an_adapter_is_forgotten_when_no_step_uses_it_any_more)
-{
-    struct engine *e = open_with((struct engine_options){ .hook = &number_adapters });
-    struct job j;
-    struct airlock_error err;
-    for (unsigned i = 0; i < 20; i++) {
-        job_init(&j, e, i);
-        give_adapters(&j, 1);
-        struct scheduler_ticket *t = scheduler_submit(engine_scheduler(e), &j.request, &err);
-        ck_assert_ptr_nonnull(t);
-        if (i % 2)
-            usleep(500);
-        scheduler_release(t);
-        scheduler_forget(engine_scheduler(e), j.request.adapters[0]);
-        struct scheduler_load load;
-        scheduler_load(engine_scheduler(e), &load);
-        ck_assert_uint_eq(load.running + load.waiting, 0);
-    }
     engine_close(e);
 }
 END_TEST
@@ -640,18 +339,10 @@ int main(void)
     tcase_add_test(t, ids_outside_the_vocabulary_are_refused);
     tcase_add_test(t, limits_that_contradict_each_other_are_a_configuration_error);
     suite_add_tcase(suite, t);
-    t = tcase_create("cancellation");
-    tcase_set_timeout(t, 300);
-    tcase_add_test(t, a_cancelled_request_gives_its_blocks_back_and_others_go_on);
-    tcase_add_test(t, a_request_whose_deadline_has_passed_ends);
-    tcase_add_test(t, a_hundred_requests_left_at_random_leak_nothing);
-    tcase_add_test(t, closing_ends_what_runs);
-    suite_add_tcase(suite, t);
     t = tcase_create("adapters");
     tcase_set_timeout(t, 300);
     tcase_add_test(t, every_row_gets_its_own_adapters);
     tcase_add_test(t, a_failing_adapter_fails_its_own_requests_only);
-    tcase_add_test(t, an_adapter_is_forgotten_when_no_step_uses_it_any_more);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -1,7 +1,6 @@
 /* kv_cache.c - allocates the blocks of keys and values and keeps count of their holders. */
 #include "kv_cache.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,42 +84,67 @@ static int table_reserve(struct kv_table *t, size_t n)
     return 0;
 }
 
+static int32_t take_block(struct kv_cache *c)
+{
+    if (c->n_free > 0)
+        return c->free_blocks[--c->n_free];
+    c->n_kept--;
+    return c->keeper.give_up(c->keeper.ctx);
+}
+
+static void drop_block(struct kv_cache *c, int32_t block)
+{
+    if (--c->holders[block] > 0)
+        return;
+    if (c->keeper.keep && c->keeper.keep(c->keeper.ctx, block))
+        c->n_kept++;
+    else
+        c->free_blocks[c->n_free++] = block;
+}
+
 enum kv_status kv_table_grow(struct kv_cache *c, struct kv_table *t, size_t tokens)
 {
     size_t want = kv_cache_blocks_for(tokens);
     if (want <= t->n)
         return KV_OK;
-    if (want - t->n > c->n_free)
+    if (want - t->n > kv_cache_available(c))
         return KV_FULL;
     if (table_reserve(t, want))
         return KV_NO_MEMORY;
     while (t->n < want) {
-        int32_t block = c->free_blocks[--c->n_free];
+        int32_t block = take_block(c);
         c->holders[block] = 1;
         t->blocks[t->n++] = block;
     }
     return KV_OK;
 }
 
-enum kv_status kv_table_share(struct kv_cache *c, struct kv_table *to, const struct kv_table *from,
-                              size_t n_blocks)
+enum kv_status kv_table_share(struct kv_cache *c, struct kv_table *t, size_t i, int32_t block)
 {
-    if (table_reserve(to, n_blocks))
+    if (table_reserve(t, i + 1))
         return KV_NO_MEMORY;
-    for (to->n = 0; to->n < n_blocks; to->n++) {
-        to->blocks[to->n] = from->blocks[to->n];
-        c->holders[to->blocks[to->n]]++;
-    }
+    if (c->holders[block]++ == 0)
+        c->n_kept--;
+    if (i < t->n)
+        drop_block(c, t->blocks[i]);
+    else
+        t->n++;
+    t->blocks[i] = block;
     return KV_OK;
+}
+
+void kv_cache_free_kept(struct kv_cache *c, int32_t block)
+{
+    c->n_kept--;
+    c->free_blocks[c->n_free++] = block;
 }
 
 void kv_table_release(struct kv_cache *c, struct kv_table *t)
 {
     /* Backwards, so that the first blocks come out first again. */
     while (t->n > 0) {
-        int32_t block = t->blocks[--t->n];
-        if (--c->holders[block] == 0)
-            c->free_blocks[c->n_free++] = block;
+        t->n--;
+        drop_block(c, t->blocks[t->n]);
     }
     free(t->blocks);
     memset(t, 0, sizeof *t);

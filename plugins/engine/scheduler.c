@@ -8,33 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-static void waiting_add(struct scheduler *s, struct scheduler_ticket *t)
-{
-    t->next = NULL;
-    *s->waiting_end = t;
-    s->waiting_end = &t->next;
-    s->n_waiting++;
-}
-
-void scheduler_waiting_add_front(struct scheduler *s, struct scheduler_ticket *t)
-{
-    t->next = s->waiting;
-    if (!s->waiting)
-        s->waiting_end = &t->next;
-    s->waiting = t;
-    s->n_waiting++;
-}
-
-struct scheduler_ticket *scheduler_waiting_take(struct scheduler *s, struct scheduler_ticket **link)
-{
-    struct scheduler_ticket *t = *link;
-    *link = t->next;
-    if (!t->next)
-        s->waiting_end = link;
-    s->n_waiting--;
-    return t;
-}
-
 struct scheduler_ticket *scheduler_running_take(struct scheduler *s, size_t i)
 {
     struct scheduler_ticket *t = s->running[i];
@@ -49,11 +22,18 @@ static void drop_holder(struct scheduler_ticket *t)
         ticket_free(t);
 }
 
+void scheduler_take_blocks(struct scheduler *s, struct scheduler_ticket *t)
+{
+    kv_table_release(s->o.kv, &t->table);
+    t->place = (struct prefix_place){ 0 };
+    t->n_computed = 0;
+}
+
 void scheduler_finish(struct scheduler *s, struct scheduler_ticket *t,
                       const struct airlock_error *err)
 {
     uint64_t now = io_now_ns();
-    kv_table_release(s->o.kv, &t->table);
+    scheduler_take_blocks(s, t);
     if (!t->admitted_ns)
         t->stats.queue_ns = now - t->submitted_ns;
     else if (!t->first_token_ns)
@@ -78,21 +58,31 @@ static void finish_over(struct scheduler *s, struct scheduler_ticket *t)
     scheduler_finish(s, t, &err);
 }
 
+struct moment {
+    const struct scheduler *s;
+    uint64_t now_ns;
+};
+
+static bool is_over(const struct scheduler_ticket *t, void *ctx)
+{
+    const struct moment *at = ctx;
+    return atomic_load(&at->s->stop) || at->s->dead || ticket_over(t, at->now_ns);
+}
+
 /* Ends what was cancelled or is late; all, when the scheduler stops or the device is lost. */
 static void sweep(struct scheduler *s)
 {
-    uint64_t now = io_now_ns();
-    bool all = atomic_load(&s->stop);
-    for (struct scheduler_ticket **link = &s->waiting; *link;) {
-        if (all || ticket_over(*link, now))
-            finish_over(s, scheduler_waiting_take(s, link));
-        else if (s->dead)
-            scheduler_finish(s, scheduler_waiting_take(s, link), &s->dead_because);
+    struct moment at = { s, io_now_ns() };
+    struct scheduler_ticket *t = wait_queue_take_if(&s->waiting, is_over, &at);
+    for (struct scheduler_ticket *next; t; t = next) {
+        next = t->links.next;
+        if (s->dead && !atomic_load(&s->stop) && !ticket_over(t, at.now_ns))
+            scheduler_finish(s, t, &s->dead_because);
         else
-            link = &(*link)->next;
+            finish_over(s, t);
     }
     for (size_t i = 0; i < s->n_running;) {
-        if (all || ticket_over(s->running[i], now))
+        if (is_over(s->running[i], &at))
             finish_over(s, scheduler_running_take(s, i));
         else
             i++;
@@ -108,7 +98,7 @@ static void *run(void *arg)
         sweep(s);
         scheduler_admit(s);
         if (s->n_running == 0) {
-            if (!s->waiting)
+            if (s->waiting.n == 0)
                 pthread_cond_wait(&s->work, &s->lock);
             continue;
         }
@@ -144,7 +134,8 @@ static int allocate(struct scheduler *s, struct airlock_error *err)
     s->planned = calloc(o->max_batch, sizeof(struct scheduler_ticket *));
     s->seqs = calloc(o->max_batch, sizeof *s->seqs);
     s->logits = calloc(o->max_batch * s->vocab, sizeof *s->logits);
-    if (!s->running || !s->planned || !s->seqs || !s->logits ||
+    s->prefixes = prefix_cache_new(o->kv);
+    if (!s->prefixes || !s->running || !s->planned || !s->seqs || !s->logits ||
         sampler_work_init(&s->work_space, s->vocab))
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
                                  "out of memory for %zu sequences at once; lower max_batch",
@@ -154,6 +145,7 @@ static int allocate(struct scheduler *s, struct airlock_error *err)
 
 static void scheduler_free(struct scheduler *s)
 {
+    prefix_cache_free(s->prefixes);
     phi4_forward_free(s->forward);
     free(s->running);
     free(s->planned);
@@ -177,6 +169,18 @@ static int start_thread(struct scheduler *s)
     return failed;
 }
 
+static void init_histograms(struct scheduler_load *counts)
+{
+    static const double seconds[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                      0.25,  0.5,    1,     2.5,  5,     10 };
+    struct scheduler_histogram *h = &counts->step_seconds;
+    h->n_bounds = sizeof seconds / sizeof seconds[0];
+    memcpy(h->bounds, seconds, sizeof seconds);
+    h = &counts->batch_rows;
+    for (h->n_bounds = 0; h->n_bounds <= 12; h->n_bounds++)
+        h->bounds[h->n_bounds] = 1 << h->n_bounds;
+}
+
 struct scheduler *scheduler_start(const struct scheduler_options *options,
                                   struct airlock_error *err)
 {
@@ -190,7 +194,7 @@ struct scheduler *scheduler_start(const struct scheduler_options *options,
     s->vocab = options->forward.config->vocab_size;
     size_t known = (size_t)tokenizer_size(options->tokenizer);
     s->limit = known < s->vocab ? known : s->vocab;
-    s->waiting_end = &s->waiting;
+    init_histograms(&s->counts);
     atomic_init(&s->stop, false);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
@@ -235,6 +239,12 @@ static int check_request(const struct scheduler *s, const struct scheduler_reque
     if (r->n_adapters > LINEAR_MAX_ADAPTERS)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "%zu adapters at once; at most %d",
                                  r->n_adapters, LINEAR_MAX_ADAPTERS);
+    if (r->n_salt > SCHEDULER_MAX_SALT)
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "cache_salt has %zu bytes; at most %d",
+                                 r->n_salt, SCHEDULER_MAX_SALT);
+    if (r->n_media > SCHEDULER_MAX_MEDIA)
+        return airlock_error_set(err, AIRLOCK_E_INVALID, "media identity of %zu bytes; at most %d",
+                                 r->n_media, SCHEDULER_MAX_MEDIA);
     if (r->n_eos > PHI4_MAX_EOS)
         return airlock_error_set(err, AIRLOCK_E_INVALID, "%zu end tokens; at most %d", r->n_eos,
                                  PHI4_MAX_EOS);
@@ -268,7 +278,7 @@ struct scheduler_ticket *scheduler_submit(struct scheduler *s,
     if (dead && err)
         *err = s->dead_because;
     if (!dead) {
-        waiting_add(s, t);
+        wait_queue_add(&s->waiting, t);
         pthread_cond_signal(&s->work);
     }
     pthread_mutex_unlock(&s->lock);
@@ -333,9 +343,9 @@ void scheduler_release(struct scheduler_ticket *t)
     pthread_mutex_unlock(&s->lock);
 }
 
-static bool uses(const struct scheduler_ticket *t, const void *adapter)
+static bool uses(const struct scheduler_ticket *t, void *adapter)
 {
-    for (size_t i = 0; i < t->n_adapters; i++)
+    for (size_t i = 0; i < t->root.n_adapters; i++)
         if (t->adapters[i] == adapter)
             return true;
     return false;
@@ -343,29 +353,31 @@ static bool uses(const struct scheduler_ticket *t, const void *adapter)
 
 void scheduler_forget(struct scheduler *s, const void *adapter)
 {
+    void *which = (void *)(uintptr_t)adapter; /* compared only */
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        bool used = false;
-        for (struct scheduler_ticket *t = s->waiting; t && !used; t = t->next)
-            used = uses(t, adapter);
+        bool used = wait_queue_any(&s->waiting, uses, which);
         for (size_t i = 0; i < s->n_running && !used; i++)
-            used = uses(s->running[i], adapter);
+            used = uses(s->running[i], which);
         if (!used)
             break;
         pthread_cond_wait(&s->swept, &s->lock);
     }
+    prefix_cache_forget(s->prefixes, adapter);
     pthread_mutex_unlock(&s->lock);
 }
 
 void scheduler_load(struct scheduler *s, struct scheduler_load *out)
 {
+    struct prefix_counts prefixes;
     pthread_mutex_lock(&s->lock);
-    *out = (struct scheduler_load){ .waiting = s->n_waiting,
-                                    .running = s->n_running,
-                                    .kv_blocks = s->o.kv->n_blocks,
-                                    .kv_blocks_free = s->o.kv->n_free,
-                                    .steps = s->steps,
-                                    .rows = s->rows,
-                                    .preemptions = s->preemptions };
+    prefix_cache_counts(s->prefixes, &prefixes);
+    *out = s->counts;
+    out->waiting = s->waiting.n;
+    out->running = s->n_running;
+    out->kv_blocks = s->o.kv->n_blocks;
+    out->kv_blocks_free = s->o.kv->n_free;
+    out->kv_blocks_cached = s->o.kv->n_kept;
+    out->evictions = prefixes.evictions;
     pthread_mutex_unlock(&s->lock);
 }

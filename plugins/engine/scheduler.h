@@ -2,11 +2,20 @@
  * scheduler.h - one thread that computes all requests together: each step is one batch of every
  * running answer's next token and chunks of new prompts.
  *
- * A request waits until there are blocks for its prompt, runs, and ends; when blocks run out, the
- * one that was admitted last gives its blocks back, waits, and is computed again later: nothing
- * fails half-way, and its answer has the same bits.  All prompts that are being read share a step's
- * rows fairly, so that a short one does not wait for a long one.  The thread never waits for who
- * reads an answer.
+ * A request waits for its caller's turn (wait_queue.h) and until there are blocks for its prompt,
+ * runs, and ends.  What was computed before for the same beginning is found and not computed again
+ * (prefix_cache.h).  When blocks run out, first those that nobody uses are given up, then the
+ * request that was admitted last gives its own back, waits, and is computed again later: nothing
+ * fails half-way.  All prompts that are being read share a step's rows fairly, so that a short one
+ * does not wait for a long one.  The thread never waits for who reads an answer.
+ *
+ * The same bits: the tokens of a greedy request, or of one with a seed, and the log-probabilities
+ * of all of them are the same to the last bit when it is computed alone, in any batch with others
+ * of any adapters, with its prompt in chunks of any size, with any part of it found in the prefix
+ * cache or none, after preemption, and with any number of threads.  This follows from row
+ * invariance (ops.h): a row is computed from itself and its own sequence's keys and values in one
+ * fixed order, so a key or value has the same bits whoever computed it and when.  It holds on one
+ * device and instruction set, for adapters that keep the same rule (llm_adapter.h).
  */
 #ifndef AIRLOCK_SCHEDULER_H
 #define AIRLOCK_SCHEDULER_H
@@ -34,6 +43,8 @@ struct scheduler *scheduler_start(const struct scheduler_options *options,
  * released before. */
 void scheduler_stop(struct scheduler *s);
 
+enum { SCHEDULER_MAX_SALT = 1024, SCHEDULER_MAX_MEDIA = 64 };
+
 /* What to generate; copied by scheduler_submit(). */
 struct scheduler_request {
     const int32_t *prompt; /* [n_prompt], at least 1 and below max_context */
@@ -48,6 +59,14 @@ struct scheduler_request {
     size_t n_stop;
     const void *const *adapters; /* for the hook; valid until scheduler_forget() */
     size_t n_adapters;
+    /* [n_adapters], never the same for two adapters that have the same address one after the other;
+     * NULL: all 0. */
+    const uint64_t *adapter_versions;
+    const void *salt; /* who asks: callers take turns, and share prefixes with themselves only */
+    size_t n_salt;    /* bytes, at most SCHEDULER_MAX_SALT */
+    const void
+        *media;     /* stands for what the placeholders in prompt are: equal bytes, equal media */
+    size_t n_media; /* bytes, at most SCHEDULER_MAX_MEDIA; 0: there are none */
     uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
     int logprobs;         /* alternatives to tell per token; -1: tell no tokens */
 };
@@ -57,7 +76,7 @@ enum scheduler_finish { SCHEDULER_FINISH_NONE, SCHEDULER_FINISH_STOP, SCHEDULER_
 struct scheduler_stats {
     enum scheduler_finish finish;
     size_t tokens_in, tokens_out; /* tokens_out: the end token included */
-    size_t tokens_cached;
+    size_t tokens_cached;         /* of tokens_in, never computed for this request */
     uint64_t queue_ns, prefill_ns, decode_ns;
 };
 
@@ -95,15 +114,32 @@ int scheduler_result(struct scheduler_ticket *t, struct scheduler_stats *out,
 /* Gives the ticket back, at any time; a request that still runs is cancelled. */
 void scheduler_release(struct scheduler_ticket *t);
 
-/* Returns when no request, running or cancelled, uses this adapter any more.  The caller makes sure
- * that no new one comes. */
+/* Returns when no request, running or cancelled, uses this adapter any more, and all that was
+ * computed with it is forgotten.  The caller makes sure that no new one comes. */
 void scheduler_forget(struct scheduler *s, const void *adapter);
 
+enum { SCHEDULER_MAX_BOUNDS = 14 };
+
+struct scheduler_histogram {
+    double bounds[SCHEDULER_MAX_BOUNDS];    /* [n_bounds], ascending */
+    uint64_t buckets[SCHEDULER_MAX_BOUNDS]; /* [n_bounds], how many were at most bounds[i] */
+    size_t n_bounds;
+    uint64_t count;
+    double sum;
+};
+
+/* What goes on, and counters since the start. */
 struct scheduler_load {
     size_t waiting, running;
-    size_t kv_blocks, kv_blocks_free;
-    uint64_t steps, rows, preemptions; /* since the start */
+    size_t kv_blocks;
+    size_t kv_blocks_free;   /* without content; more in kv_blocks_cached */
+    size_t kv_blocks_cached; /* nobody uses them, but their content may be found again */
+    uint64_t steps, prefill_rows, decode_rows, preemptions;
+    uint64_t prefix_queried, prefix_hits; /* prompt tokens looked up; of them, not computed */
+    uint64_t evictions;                   /* cached blocks given up for others */
+    struct scheduler_histogram step_seconds, batch_rows;
 };
+/* Any thread. */
 void scheduler_load(struct scheduler *s, struct scheduler_load *out);
 
 #endif

@@ -7,32 +7,67 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* First come, first served; whoever is first waits for blocks and lets nobody pass. */
-void scheduler_admit(struct scheduler *s)
+/* ---- admission ------------------------------------------------------------------------------- */
+
+/* Goes on in the prefix cache from where t is.  At least one token is left to compute: its logits
+ * are wanted. */
+static void find_prefix(struct scheduler *s, struct scheduler_ticket *t)
 {
-    while (s->waiting && s->n_running < s->o.max_batch) {
-        struct scheduler_ticket *t = s->waiting;
-        /* Its tokens, the next one, and a block for each that already runs to grow into. */
-        size_t wanted = kv_cache_blocks_for(t->n_ids + 1) + s->n_running;
-        if (s->n_running > 0 && wanted > s->o.kv->n_free)
-            return;
-        scheduler_waiting_take(s, &s->waiting);
-        s->running[s->n_running++] = t;
-        if (!t->admitted_ns) {
-            t->admitted_ns = io_now_ns();
-            t->stats.queue_ns = t->admitted_ns - t->submitted_ns;
-        }
+    size_t most = (t->n_ids - 1) / OPS_KV_BLOCK;
+    prefix_cache_find(s->prefixes, &t->root, t->ids, most, &t->place, &t->table);
+    size_t found = t->place.n * OPS_KV_BLOCK;
+    if (found > t->n_computed)
+        t->n_computed = found;
+}
+
+/* Counts what t need not compute for the first time. */
+static void count_found(struct scheduler *s, struct scheduler_ticket *t)
+{
+    size_t prompt = t->stats.tokens_in, end = t->n_computed < prompt ? t->n_computed : prompt;
+    if (end > t->n_read) {
+        t->stats.tokens_cached += end - t->n_read;
+        s->counts.prefix_hits += end - t->n_read;
+        t->n_read = end;
     }
 }
+
+static void admit(struct scheduler *s, struct scheduler_ticket *t)
+{
+    s->running[s->n_running++] = t;
+    if (!t->admitted_ns) {
+        t->admitted_ns = io_now_ns();
+        t->stats.queue_ns = t->admitted_ns - t->submitted_ns;
+        s->counts.prefix_queried += t->stats.tokens_in;
+    }
+    count_found(s, t);
+}
+
+/* Who is first waits for blocks and lets nobody pass. */
+void scheduler_admit(struct scheduler *s)
+{
+    while (s->waiting.n > 0 && s->n_running < s->o.max_batch) {
+        struct scheduler_ticket *t = wait_queue_first(&s->waiting);
+        t->root.long_rope = rope_is_long(&s->rope, t->n_ids);
+        find_prefix(s, t);
+        /* Its tokens, the next one, and a block for each that already runs to grow into. */
+        size_t wanted = kv_cache_blocks_for(t->n_ids + 1) - t->table.n + s->n_running;
+        if (s->n_running > 0 && wanted > kv_cache_available(s->o.kv)) {
+            scheduler_take_blocks(s, t);
+            return;
+        }
+        admit(s, wait_queue_take(&s->waiting));
+    }
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* Takes the blocks of the one that was admitted last; it will be computed again. */
 static void preempt_last(struct scheduler *s)
 {
     struct scheduler_ticket *t = scheduler_running_take(s, s->n_running - 1);
-    kv_table_release(s->o.kv, &t->table);
-    t->n_computed = 0;
-    scheduler_waiting_add_front(s, t);
-    s->preemptions++;
+    scheduler_take_blocks(s, t);
+    wait_queue_add_preempted(&s->waiting, t);
+    s->counts.preemptions++;
 }
 
 /* Sees that everyone who runs has blocks for all tokens and the right factors. */
@@ -41,10 +76,16 @@ static void make_room(struct scheduler *s)
     for (size_t i = 0; i < s->n_running;) {
         struct scheduler_ticket *t = s->running[i];
         bool is_long = rope_is_long(&s->rope, t->n_ids);
-        if (is_long != t->long_rope) {
-            /* The whole sequence changes its factors, as in transformers. */
-            t->long_rope = is_long;
-            t->n_computed = 0;
+        if (is_long != t->root.long_rope) {
+            /* The whole sequence changes its factors, as in transformers; its blocks so far may be
+             * others' too. */
+            scheduler_take_blocks(s, t);
+            t->root.long_rope = is_long;
+        }
+        /* Somebody else may have computed the next blocks since. */
+        if (ticket_remaining(t) > 1) {
+            find_prefix(s, t);
+            count_found(s, t);
         }
         enum kv_status status = kv_table_grow(s->o.kv, &t->table, t->n_ids);
         if (status == KV_OK) {
@@ -59,6 +100,28 @@ static void make_room(struct scheduler *s)
     }
 }
 
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Whether a will compute, in its next rows, the very block that b needs next. */
+static bool computes_for(const struct scheduler_ticket *a, const struct scheduler_ticket *b)
+{
+    size_t from = b->place.n * OPS_KV_BLOCK, to = from + OPS_KV_BLOCK;
+    return a->place.n == b->place.n && a->place.serial == b->place.serial && a->n_ids >= to &&
+           b->n_ids > to &&
+           memcmp(a->ids + from, b->ids + from, (to - from) * sizeof *a->ids) == 0 &&
+           (from > 0 || prefix_root_equal(&a->root, &b->root));
+}
+
+/* Of several who would compute the same block only the first does; the others find it later. */
+static bool others_compute_it(struct scheduler_ticket *const *prompts, size_t n,
+                              const struct scheduler_ticket *t)
+{
+    for (size_t i = 0; i < n; i++)
+        if (computes_for(prompts[i], t))
+            return true;
+    return false;
+}
+
 static int by_remaining(const void *a, const void *b)
 {
     size_t x = ticket_remaining(*(struct scheduler_ticket *const *)a);
@@ -66,32 +129,55 @@ static int by_remaining(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Shares the step's prompt rows: as many for each, and what a short one leaves goes to the longer.
- */
-static void share_rows(struct scheduler_ticket **prompts, size_t n, size_t budget)
+static size_t least(size_t a, size_t b)
 {
+    return a < b ? a : b;
+}
+
+/*
+ * Shares the step's prompt rows: as many for each, and what a short one leaves goes to the longer.
+ * But where prompts come to their end in this step, those that do not get no more rows together
+ * than those that do, or spare: a short prompt's first token comes after about twice its own rows.
+ */
+static void share_rows(struct scheduler_ticket **prompts, size_t n, size_t budget, size_t spare)
+{
+    size_t ending = 0;
     qsort(prompts, n, sizeof *prompts, by_remaining);
     for (size_t i = 0; i < n; i++) {
         size_t share = (budget + n - i - 1) / (n - i), want = ticket_remaining(prompts[i]);
-        prompts[i]->rows = want < share ? want : share;
+        if (want > share && ending > 0) {
+            budget = least(budget, ending > spare ? ending : spare);
+            ending = 0; /* from here on all are longer */
+            share = (budget + n - i - 1) / (n - i);
+        }
+        prompts[i]->rows = least(want, share);
+        ending += want <= share ? want : 0;
         budget -= prompts[i]->rows;
     }
+}
+
+/* Chooses how many rows of each that runs the step computes. */
+static void choose_rows(struct scheduler *s)
+{
+    size_t n_prompts = 0, n_decoding = 0;
+    for (size_t i = 0; i < s->n_running; i++) {
+        struct scheduler_ticket *t = s->running[i];
+        t->decodes = ticket_remaining(t) == 1;
+        t->rows = t->decodes;
+        if (t->decodes)
+            n_decoding++;
+        else if (!others_compute_it(s->planned, n_prompts, t))
+            s->planned[n_prompts++] = t;
+    }
+    size_t chunk = s->o.prefill_chunk;
+    share_rows(s->planned, n_prompts, n_decoding > 0 ? chunk : ALONE_FACTOR * chunk,
+               chunk / SPARE_PART);
 }
 
 void scheduler_plan(struct scheduler *s)
 {
     make_room(s);
-    size_t n_prompts = 0, n_decoding = 0;
-    for (size_t i = 0; i < s->n_running; i++) {
-        s->running[i]->rows = 1;
-        if (ticket_remaining(s->running[i]) > 1)
-            s->planned[n_prompts++] = s->running[i];
-        else
-            n_decoding++;
-    }
-    share_rows(s->planned, n_prompts,
-               s->o.prefill_chunk * (n_decoding > 0 ? 1 : (size_t)ALONE_FACTOR));
-
+    choose_rows(s);
     s->n_planned = 0;
     for (size_t i = 0; i < s->n_running; i++) {
         struct scheduler_ticket *t = s->running[i];
@@ -104,12 +190,10 @@ void scheduler_plan(struct scheduler *s)
                                   .rows = t->rows,
                                   .position = t->n_computed,
                                   .table = &t->table,
-                                  .long_rope = t->long_rope,
+                                  .long_rope = t->root.long_rope,
                                   .logits =
                                       t->wants_logits ? FORWARD_LAST_LOGITS : FORWARD_NO_LOGITS,
                                   .adapters = t->adapters,
-                                  .n_adapters = t->n_adapters };
-        s->rows += t->rows;
+                                  .n_adapters = t->root.n_adapters };
     }
-    s->steps++;
 }

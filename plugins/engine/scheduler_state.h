@@ -7,10 +7,13 @@
 #ifndef AIRLOCK_SCHEDULER_STATE_H
 #define AIRLOCK_SCHEDULER_STATE_H
 
-#include "scheduler.h"
 #include "ticket.h"
 
-enum { ALONE_FACTOR = 4 }; /* prompt rows of a step that makes nobody wait, in prefill_chunks */
+enum {
+    ALONE_FACTOR = 4, /* prompt rows of a step that makes nobody wait, in prefill_chunks */
+    SPARE_PART = 4    /* part of a prefill_chunk that makes a step, which reads all weights anyway,
+                         little slower */
+};
 
 struct scheduler {
     struct scheduler_options o;
@@ -24,11 +27,11 @@ struct scheduler {
     atomic_bool stop;
     bool dead; /* the device is lost */
     struct airlock_error dead_because;
-    struct scheduler_ticket *waiting, **waiting_end;
-    size_t n_waiting;
+    struct prefix_cache *prefixes; /* and o.kv */
+    struct wait_queue waiting;
     struct scheduler_ticket **running; /* [max_batch], in order of admission */
     size_t n_running;
-    uint64_t steps, rows, preemptions;
+    struct scheduler_load counts; /* its counters; the rest is filled in when asked for */
 
     /* The thread's, for one step */
     struct scheduler_ticket **planned; /* [max_batch] */
@@ -41,12 +44,10 @@ struct scheduler {
 
 /* ---- scheduler.c; under the lock ---- */
 
-void scheduler_waiting_add_front(struct scheduler *s, struct scheduler_ticket *t);
-/* Takes out *link; its successor moves there. */
-struct scheduler_ticket *scheduler_waiting_take(struct scheduler *s,
-                                                struct scheduler_ticket **link);
 /* Takes running[i] out of the list. */
 struct scheduler_ticket *scheduler_running_take(struct scheduler *s, size_t i);
+/* Gives its blocks back; what it needs of them is computed, or found, again. */
+void scheduler_take_blocks(struct scheduler *s, struct scheduler_ticket *t);
 /* The ticket is in no list any more: gives back its blocks and tells its caller.  err: NULL when it
  * ended well. */
 void scheduler_finish(struct scheduler *s, struct scheduler_ticket *t,

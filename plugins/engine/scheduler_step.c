@@ -85,13 +85,41 @@ static void running_end(struct scheduler *s, struct scheduler_ticket *t,
         }
 }
 
+static void observe(struct scheduler_histogram *h, double value)
+{
+    h->count++;
+    h->sum += value;
+    for (size_t i = 0; i < h->n_bounds; i++)
+        h->buckets[i] += value <= h->bounds[i];
+}
+
+/* The keys and values of a step are there: counts them, and lets others find full blocks. */
+static void keep_computed(struct scheduler *s, double seconds)
+{
+    size_t rows = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_planned; i++) {
+        struct scheduler_ticket *t = s->planned[i];
+        rows += t->rows;
+        *(t->decodes ? &s->counts.decode_rows : &s->counts.prefill_rows) += t->rows;
+        t->n_computed += t->rows;
+        if (t->n_computed > t->n_read)
+            t->n_read = t->n_computed;
+        prefix_cache_add(s->prefixes, &t->root, t->ids, t->n_computed / OPS_KV_BLOCK, &t->place,
+                         &t->table);
+    }
+    s->counts.steps++;
+    observe(&s->counts.step_seconds, seconds);
+    observe(&s->counts.batch_rows, (double)rows);
+    pthread_mutex_unlock(&s->lock);
+}
+
 /* Takes the results of a step that went well. */
 static void collect(struct scheduler *s)
 {
     const float *logits = s->logits;
     for (size_t i = 0; i < s->n_planned; i++) {
         struct scheduler_ticket *t = s->planned[i];
-        t->n_computed += t->rows;
         if (!t->wants_logits)
             continue;
         struct airlock_error err;
@@ -127,9 +155,9 @@ static void step_failed(struct scheduler *s, const struct airlock_error *err)
     }
     /* An adapter's failure is no business of rows without one. */
     for (size_t i = 0; i < s->n_planned; i++)
-        adapters = adapters || s->planned[i]->n_adapters > 0;
+        adapters = adapters || s->planned[i]->root.n_adapters > 0;
     for (size_t i = 0; i < s->n_planned; i++)
-        if (device || !adapters || s->planned[i]->n_adapters > 0)
+        if (device || !adapters || s->planned[i]->root.n_adapters > 0)
             running_end(s, s->planned[i], err);
     while (device && s->n_running > 0)
         scheduler_finish(s, scheduler_running_take(s, 0), err);
@@ -139,8 +167,11 @@ static void step_failed(struct scheduler *s, const struct airlock_error *err)
 void scheduler_step(struct scheduler *s)
 {
     struct airlock_error err;
-    if (phi4_forward_step(s->forward, s->seqs, s->n_planned, s->logits, &err))
+    uint64_t start = io_now_ns();
+    if (phi4_forward_step(s->forward, s->seqs, s->n_planned, s->logits, &err)) {
         step_failed(s, &err);
-    else
-        collect(s);
+        return;
+    }
+    keep_computed(s, (double)(io_now_ns() - start) * 1e-9);
+    collect(s);
 }

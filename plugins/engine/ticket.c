@@ -7,6 +7,34 @@
 
 enum { TICKET_TEXT_MAX = 16 << 20 }; /* bytes that wait for a caller; an answer is smaller */
 
+_Static_assert((int)SCHEDULER_MAX_SALT == PREFIX_MAX_SALT &&
+                   (int)SCHEDULER_MAX_MEDIA == PREFIX_MAX_MEDIA,
+               "what a request may bring fits the prefix cache");
+
+/* What its keys and values depend on besides tokens. */
+static int copy_root(struct scheduler_ticket *t, const struct scheduler_request *r)
+{
+    for (size_t i = 0; i < r->n_adapters; i++) {
+        t->adapters[i] = r->adapters[i];
+        t->versions[i] = r->adapter_versions ? r->adapter_versions[i] : 0;
+    }
+    char *copy = t->salt_and_media = malloc(r->n_salt + r->n_media + 1);
+    if (!copy)
+        return -1;
+    if (r->n_salt > 0)
+        memcpy(copy, r->salt, r->n_salt);
+    if (r->n_media > 0)
+        memcpy(copy + r->n_salt, r->media, r->n_media);
+    t->root = (struct prefix_root){ .adapters = t->adapters,
+                                    .versions = t->versions,
+                                    .n_adapters = r->n_adapters,
+                                    .salt = copy,
+                                    .n_salt = r->n_salt,
+                                    .media = copy + r->n_salt,
+                                    .n_media = r->n_media };
+    return 0;
+}
+
 static int copy_request(struct scheduler_ticket *t, const struct scheduler_request *r)
 {
     t->ids_capacity = r->n_prompt + 256;
@@ -18,14 +46,12 @@ static int copy_request(struct scheduler_ticket *t, const struct scheduler_reque
     t->n_eos = r->n_eos;
     for (size_t i = 0; i < r->n_eos; i++)
         t->eos[i] = r->eos[i];
-    t->n_adapters = r->n_adapters;
-    for (size_t i = 0; i < r->n_adapters; i++)
-        t->adapters[i] = r->adapters[i];
     t->max_new_tokens = r->max_new_tokens;
     t->deadline_ns = r->deadline_ns;
     t->logprobs = r->logprobs > SAMPLER_MAX_LOGPROBS ? SAMPLER_MAX_LOGPROBS : r->logprobs;
     t->stats.tokens_in = r->n_prompt;
-    if (sampler_init(&t->sampler, &r->sampling, r->bias, r->n_bias, r->prompt, r->n_prompt))
+    if (copy_root(t, r) ||
+        sampler_init(&t->sampler, &r->sampling, r->bias, r->n_bias, r->prompt, r->n_prompt))
         return -1;
     return stop_strings_init(&t->stop, r->stop, r->n_stop);
 }
@@ -62,6 +88,7 @@ void ticket_free(struct scheduler_ticket *t)
     sampler_free(&t->sampler);
     stop_strings_free(&t->stop);
     free(t->ids);
+    free(t->salt_and_media);
     free(t);
 }
 

@@ -7,7 +7,9 @@
 #ifndef AIRLOCK_TICKET_H
 #define AIRLOCK_TICKET_H
 
+#include "prefix_cache.h"
 #include "scheduler.h"
+#include "wait_queue.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,9 +25,9 @@ struct scheduler_ticket {
     atomic_bool cancelled; /* any thread */
 
     /* Under the scheduler's lock */
-    struct scheduler_ticket *next; /* among the waiting */
-    unsigned holders;              /* caller and scheduler */
-    pthread_cond_t changed;        /* news came, or done */
+    struct wait_links links; /* among the waiting */
+    unsigned holders;        /* caller and scheduler */
+    pthread_cond_t changed;  /* news came, or done */
     struct ticket_output news;
     bool done, failed;
     struct airlock_error error; /* when failed */
@@ -37,15 +39,18 @@ struct scheduler_ticket {
     /* The scheduler's thread's */
     int32_t *ids; /* prompt and answer */
     size_t n_ids, ids_capacity;
-    size_t n_computed; /* ids whose keys and values are in the cache */
-    bool long_rope;    /* ... and with which factors */
-    struct kv_table table;
+    size_t n_computed;       /* ids whose keys and values are in the cache ... */
+    struct kv_table table;   /* ... in these blocks ... */
+    struct prefix_root root; /* ... with these factors and adapters; its arrays are the ticket's */
+    struct prefix_place place;
+    size_t n_read; /* ids that were computed or found at least once */
     struct sampler sampler;
     struct stop_strings stop;
     int32_t eos[PHI4_MAX_EOS];
     size_t n_eos;
     const void *adapters[LINEAR_MAX_ADAPTERS];
-    size_t n_adapters;
+    uint64_t versions[LINEAR_MAX_ADAPTERS];
+    void *salt_and_media;
     size_t max_new_tokens;
     uint64_t deadline_ns;
     int logprobs;
@@ -53,12 +58,13 @@ struct scheduler_ticket {
 
     /* This step's */
     size_t rows;
+    bool decodes; /* its one row follows the last token chosen */
     bool wants_logits;
 };
 
 /* A copy of the request.  NULL: out of memory. */
 struct scheduler_ticket *ticket_new(struct scheduler *s, const struct scheduler_request *request);
-/* Nobody holds it, its blocks are given back. */
+/* Nobody holds it; its blocks are given back. */
 void ticket_free(struct scheduler_ticket *t);
 
 /* True when it was cancelled or its time is over. */
