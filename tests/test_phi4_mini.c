@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -510,6 +511,177 @@ START_TEST(base_and_adapter_answer_side_by_side_and_a_wrong_shape_is_refused)
 }
 END_TEST
 
+START_TEST(an_adapter_attached_where_another_was_finds_nothing_of_it)
+{
+    llm_model *m = load((llm_config){ 0 });
+    llm_error err = { .struct_size = sizeof err };
+    const char *question = "a question of more than sixteen tokens";
+    llm_adapter adapter = {
+        .struct_size = sizeof adapter, .version = 1, .name = "constant", .cls = &constant_class
+    };
+    for (int i = 0; i < 3; i++) { /* the same address each time */
+        ck_assert_int_eq(cls->attach(m, &adapter, &err), LLM_OK);
+        for (int again = 0; again < 2; again++) {
+            struct call c;
+            call_init(&c, m, question);
+            c.request.adapter = &adapter;
+            call_run(&c);
+            ck_assert_msg(c.status == LLM_OK, "%s", c.err.text);
+            ck_assert_uint_eq(c.stats.tokens_cached > 0, again);
+        }
+        cls->detach(m, &adapter);
+    }
+    cls->destroy(m);
+}
+END_TEST
+
+START_TEST(prefixes_are_shared_between_equal_salts_and_counted)
+{
+    static const struct {
+        const char *salt;
+        bool cached;
+    } calls[] = { { "", false },     { "", true },     { "alice", false },
+                  { "alice", true }, { "bob", false }, { "", true } };
+    llm_model *m = load((llm_config){ 0 });
+    struct call first, c;
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        call_init(&c, m, "what does the document say?");
+        c.request.cache_salt = str(calls[i].salt);
+        call_run(&c);
+        ck_assert_msg(c.status == LLM_OK, "%s", c.err.text);
+        ck_assert_uint_eq(c.stats.tokens_cached, calls[i].cached ? 16 : 0);
+        if (i == 0)
+            first = c;
+        ck_assert_uint_eq(c.sink.size, first.sink.size);
+        ck_assert_mem_eq(c.sink.text, first.sink.text, c.sink.size);
+    }
+    cls->destroy(m);
+}
+END_TEST
+
+/* ---- extensions ------------------------------------------------------------------------------ */
+
+START_TEST(tokenize_gives_the_ids_of_generate_and_detokenize_their_bytes)
+{
+    const llm_ext_tokenizer *ext = cls->extension(LLM_EXT_TOKENIZER);
+    llm_model *m = load((llm_config){ 0 });
+    struct call c;
+    int64_t ids[64], few[3] = { -7, -7, -7 };
+    uint64_t n = 0;
+    ck_assert_ptr_nonnull(ext);
+    call_init(&c, m, "hi \xc3\xa9<|end|>");
+    call_run(&c);
+    ck_assert_int_eq(ext->tokenize(m, &c.request, ids, 64, &n, &c.err), LLM_OK);
+    ck_assert_uint_eq(n, c.stats.tokens_in);
+    c.sink.size = 0;
+    ck_assert_int_eq(ext->detokenize(m, ids, n, &c.sink.abi, &c.err), LLM_OK);
+    ck_assert_uint_eq(c.sink.size, strlen("<|user|>hi \xc3\xa9<|end|><|end|><|assistant|>"));
+    ck_assert_mem_eq(c.sink.text, "<|user|>hi \xc3\xa9<|end|><|end|><|assistant|>", c.sink.size);
+
+    ck_assert_int_eq(ext->tokenize(m, &c.request, few, 2, &n, &c.err), LLM_OK);
+    ck_assert_uint_eq(n, c.stats.tokens_in);
+    ck_assert(few[0] == ids[0] && few[1] == ids[1] && few[2] == -7);
+    ck_assert_int_eq(ext->tokenize(m, &c.request, NULL, 0, &n, &c.err), LLM_OK);
+
+    c.request.n_messages = 0;
+    c.request.prompt = str("plain");
+    ck_assert_int_eq(ext->tokenize(m, &c.request, ids, 64, &n, &c.err), LLM_OK);
+    c.sink.size = 0;
+    ck_assert_int_eq(ext->detokenize(m, ids, n, &c.sink.abi, &c.err), LLM_OK);
+    ck_assert_uint_eq(c.sink.size, 5);
+    c.request.prompt = str("");
+    c.status = ext->tokenize(m, &c.request, ids, 64, &n, &c.err);
+    assert_failed(&c, LLM_E_REQUEST, "message");
+    cls->destroy(m);
+}
+END_TEST
+
+START_TEST(detokenize_refuses_unknown_ids_and_emits_nothing_then)
+{
+    static const int64_t unknown[] = { -1, 100000, INT64_MAX, INT64_MIN, (int64_t)1 << 32 };
+    const llm_ext_tokenizer *ext = cls->extension(LLM_EXT_TOKENIZER);
+    llm_model *m = load((llm_config){ 0 });
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        int64_t ids[] = { 65, unknown[i] };
+        struct call c;
+        char number[32];
+        call_init(&c, m, "");
+        c.status = ext->detokenize(m, ids, 2, &c.sink.abi, &c.err);
+        snprintf(number, sizeof number, "%lld", (long long)unknown[i]);
+        assert_failed(&c, LLM_E_REQUEST, number);
+        ck_assert_uint_eq(c.sink.emits, 0);
+        c.sink.refuse_after = 1;
+        c.status = ext->detokenize(m, ids, 1, &c.sink.abi, &c.err);
+        assert_failed(&c, LLM_E_CANCELLED, "cancelled");
+    }
+    cls->destroy(m);
+}
+END_TEST
+
+struct metrics {
+    size_t n;
+    char names[32][32];
+    double values[32];
+    uint64_t counts[32];
+};
+
+static void add_metric(void *ctx, const llm_metric *metric)
+{
+    struct metrics *all = ctx;
+    ck_assert_uint_eq(metric->struct_size, sizeof *metric);
+    ck_assert_uint_lt(all->n, 32);
+    ck_assert_uint_eq(strspn(metric->name, "abcdefghijklmnopqrstuvwxyz_"), strlen(metric->name));
+    ck_assert_uint_gt(strlen(metric->help), 0);
+    for (size_t i = 0; i < all->n; i++)
+        ck_assert_str_ne(all->names[i], metric->name);
+    ck_assert_int_eq(metric->kind == LLM_METRIC_HISTOGRAM, metric->n_bounds > 0);
+    for (uint64_t i = 1; i < metric->n_bounds; i++) {
+        ck_assert(metric->bounds[i] > metric->bounds[i - 1]);
+        ck_assert_uint_ge(metric->buckets[i], metric->buckets[i - 1]);
+        ck_assert_uint_le(metric->buckets[i], metric->count);
+    }
+    snprintf(all->names[all->n], sizeof all->names[0], "%s", metric->name);
+    all->values[all->n] = metric->value;
+    all->counts[all->n++] = metric->count;
+}
+
+static size_t metric_index(const struct metrics *all, const char *name)
+{
+    for (size_t i = 0; i < all->n; i++)
+        if (strcmp(all->names[i], name) == 0)
+            return i;
+    ck_abort_msg("no metric %s", name);
+    return 0;
+}
+
+START_TEST(metrics_count_what_was_done)
+{
+    const llm_ext_metrics *ext = cls->extension(LLM_EXT_METRICS);
+    llm_model *m = load((llm_config){ 0 });
+    struct metrics before = { 0 }, after = { 0 };
+    struct call c;
+    ck_assert_ptr_nonnull(ext);
+    ck_assert_ptr_null(cls->extension("airlock.nothing/1"));
+    ext->read(m, add_metric, &before);
+    call_init(&c, m, "how are you?");
+    call_run(&c);
+    ext->read(m, add_metric, &after);
+    ck_assert_uint_eq(after.n, before.n);
+    for (size_t i = 0; i < after.n; i++)
+        ck_assert_str_eq(before.names[i], after.names[i]);
+    ck_assert(after.values[metric_index(&after, "running")] == 0);
+    ck_assert(after.values[metric_index(&after, "kv_blocks")] > 0);
+    ck_assert(after.values[metric_index(&after, "prefill_rows")] == (double)c.stats.tokens_in);
+    ck_assert(after.values[metric_index(&after, "decode_rows")] == (double)c.stats.tokens_out - 1);
+    ck_assert(before.values[metric_index(&after, "steps")] == 0);
+    size_t rows = metric_index(&after, "batch_rows"), step = metric_index(&after, "step_seconds");
+    ck_assert_uint_eq(after.counts[rows], after.counts[step]);
+    ck_assert_uint_eq(after.counts[step], (uint64_t)after.values[metric_index(&after, "steps")]);
+    ck_assert(after.values[rows] == (double)(c.stats.tokens_in + c.stats.tokens_out - 1));
+    cls->destroy(m);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("phi4-mini");
@@ -528,6 +700,11 @@ int main(void)
     tcase_add_test(t, a_slow_reader_stalls_nobody);
     tcase_add_test(t, the_sites_are_the_four_linear_layers_of_each_layer_with_their_parts);
     tcase_add_test(t, base_and_adapter_answer_side_by_side_and_a_wrong_shape_is_refused);
+    tcase_add_test(t, an_adapter_attached_where_another_was_finds_nothing_of_it);
+    tcase_add_test(t, prefixes_are_shared_between_equal_salts_and_counted);
+    tcase_add_test(t, tokenize_gives_the_ids_of_generate_and_detokenize_their_bytes);
+    tcase_add_test(t, detokenize_refuses_unknown_ids_and_emits_nothing_then);
+    tcase_add_test(t, metrics_count_what_was_done);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

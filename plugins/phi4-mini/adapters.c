@@ -258,6 +258,7 @@ int adapters_attach(struct adapters *a, const llm_adapter *adapter, struct airlo
         return -1;
     }
     pthread_mutex_lock(&a->lock);
+    b->version = ++a->last_version;
     b->next = a->list;
     a->list = b;
     pthread_mutex_unlock(&a->lock);

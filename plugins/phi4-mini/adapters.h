@@ -28,12 +28,14 @@ void model_sites_free(struct model_sites *s);
 struct adapter_binding {
     struct adapter_binding *next;
     const llm_adapter *adapter;
+    uint64_t version;                /* never the same for two bindings of a model */
     const llm_lora_target **targets; /* [sites.n]; NULL: leaves the site alone */
 };
 
 struct adapters {
     pthread_mutex_t lock;
     struct adapter_binding *list; /* under lock */
+    uint64_t last_version;        /* under lock */
     const struct model_sites *sites;
     uint32_t act;                      /* LLM_F32, ...: of activations */
     const struct ops_threads *threads; /* NULL: none to lend */

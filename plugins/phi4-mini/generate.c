@@ -17,6 +17,7 @@ struct parts {
     struct stop_string *stop;
     struct sampler_bias *bias;
     const void *adapters[LINEAR_MAX_ADAPTERS];
+    uint64_t versions[LINEAR_MAX_ADAPTERS]; /* of adapters */
     size_t n_adapters;
 };
 
@@ -75,9 +76,11 @@ static int encode_messages(const struct generate_context *g, const llm_request *
     return status;
 }
 
-static int encode_prompt(const struct generate_context *g, const llm_request *r,
-                         struct token_list *out, struct airlock_error *err)
+int generate_encode(const struct generate_context *g, const llm_request *r, struct token_list *out,
+                    struct airlock_error *err)
 {
+    if (check_supported(r, err))
+        return -1;
     if (r->n_messages > 0)
         return encode_messages(g, r, out, err);
     if (r->prompt.len == 0)
@@ -171,6 +174,7 @@ static int add_adapter(const struct generate_context *g, const llm_adapter *adap
     if (parts->n_adapters == LINEAR_MAX_ADAPTERS)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "more than %d adapters at once",
                                  LINEAR_MAX_ADAPTERS);
+    parts->versions[parts->n_adapters] = b->version;
     parts->adapters[parts->n_adapters++] = b;
     return 0;
 }
@@ -193,8 +197,8 @@ static struct scheduler_ticket *submit(const struct generate_context *g, const l
     const struct phi4_config *config = engine_config(g->engine);
     struct scheduler_request s = { 0 };
     choose_params(config, r->params, &s);
-    if (check_supported(r, err) || check_params(&s, err) || find_adapters(g, r, parts, err) ||
-        copy_lists(r, parts, err) || encode_prompt(g, r, &parts->prompt, err))
+    if (check_params(&s, err) || find_adapters(g, r, parts, err) || copy_lists(r, parts, err) ||
+        generate_encode(g, r, &parts->prompt, err))
         return NULL;
     stats->tokens_in = parts->prompt.n;
     s.prompt = parts->prompt.ids;
@@ -206,7 +210,10 @@ static struct scheduler_ticket *submit(const struct generate_context *g, const l
     s.stop = parts->stop;
     s.n_stop = r->n_stop;
     s.adapters = parts->adapters;
+    s.adapter_versions = parts->versions;
     s.n_adapters = parts->n_adapters;
+    s.salt = r->cache_salt.ptr;
+    s.n_salt = r->cache_salt.len;
     s.deadline_ns = r->deadline_ns;
     return scheduler_submit(engine_scheduler(g->engine), &s, err);
 }

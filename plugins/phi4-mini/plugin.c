@@ -4,6 +4,7 @@
 
 #include "adapters.h"
 #include "common/json.h"
+#include "extensions.h"
 #include "generate.h"
 
 #include <airlock/llm_model.h>
@@ -62,7 +63,7 @@ static llm_status status_of(enum airlock_status code)
     }
 }
 
-static llm_status failed(llm_error *out, const struct airlock_error *err)
+llm_status phi4_mini_failed(llm_error *out, const struct airlock_error *err)
 {
     llm_status status = status_of(err->code);
     if (out) {
@@ -185,15 +186,15 @@ static llm_status phi4_create(const llm_host *host, const llm_config *config, ll
     struct airlock_error err = { .code = AIRLOCK_E_NO_MEMORY, .text = "out of memory" };
     llm_model *m = calloc(1, sizeof *m);
     if (!m)
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     m->host = host;
     if (adapters_init(&m->adapters)) {
         free(m);
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     }
     if (configure(m, config, &err)) {
         phi4_destroy(m);
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     }
     m->options.hook = &m->adapters.hook;
     *out = m;
@@ -215,10 +216,10 @@ static llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error
     m->options.progress_ctx = (void *)sink;
     m->engine = engine_open(&m->options, &err);
     if (!m->engine)
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     if (model_sites_init(&m->sites, engine_config(m->engine))) {
         airlock_error_set(&err, AIRLOCK_E_NO_MEMORY, "out of memory");
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     }
     m->adapters.sites = &m->sites;
     m->adapters.act = (uint32_t)m->ops->act; /* the same numbers: see the assertions below */
@@ -231,13 +232,21 @@ static llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error
 _Static_assert((int)OPS_F32 == LLM_F32 && (int)OPS_BF16 == LLM_BF16 && (int)OPS_F16 == LLM_F16,
                "element types have the same numbers in ops.h and llm_adapter.h");
 
+int phi4_mini_context(llm_model *m, struct generate_context *out, struct airlock_error *err)
+{
+    if (!m->engine)
+        return airlock_error_set(err, AIRLOCK_E_INVALID, "the model is not loaded");
+    *out = (struct generate_context){ m->engine, &m->adapters, m->original_prompt };
+    return 0;
+}
+
 static llm_status phi4_generate(llm_model *m, const llm_request *request, const llm_sink *sink,
                                 llm_stats *stats, llm_error *error)
 {
-    struct generate_context g = { m->engine, &m->adapters, m->original_prompt };
-    struct airlock_error err = { .code = AIRLOCK_E_INVALID, .text = "generate() before load()" };
-    if (!m->engine || generate_run(&g, request, sink, stats, &err))
-        return failed(error, &err);
+    struct generate_context g;
+    struct airlock_error err;
+    if (phi4_mini_context(m, &g, &err) || generate_run(&g, request, sink, stats, &err))
+        return phi4_mini_failed(error, &err);
     return LLM_OK;
 }
 
@@ -255,7 +264,7 @@ static llm_status phi4_attach(llm_model *m, const llm_adapter *adapter, llm_erro
 {
     struct airlock_error err = { .code = AIRLOCK_E_INVALID, .text = "attach() before load()" };
     if (!m->engine || adapters_attach(&m->adapters, adapter, &err))
-        return failed(error, &err);
+        return phi4_mini_failed(error, &err);
     return LLM_OK;
 }
 
@@ -279,6 +288,7 @@ static const llm_model_class phi4_mini_model = { .struct_size = sizeof(llm_model
                                                  .load = phi4_load,
                                                  .generate = phi4_generate,
                                                  .destroy = phi4_destroy,
+                                                 .extension = phi4_mini_extension,
                                                  .site = phi4_site,
                                                  .attach = phi4_attach,
                                                  .detach = phi4_detach,
