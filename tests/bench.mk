@@ -15,3 +15,7 @@ EXTRA_PROGRAMS += tests/bench/bench_bridge
 tests_bench_bench_bridge_SOURCES = tests/bench/bench_bridge.c
 tests_bench_bench_bridge_LDADD = -lpthread
 EXTRA_DIST += tests/bench/bench_bridge.sh tests/bench/exec_client.py
+EXTRA_PROGRAMS += tests/bench/bench_constraint
+tests_bench_bench_constraint_SOURCES = tests/bench/bench_constraint.c
+tests_bench_bench_constraint_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_bench_bench_constraint_LDADD = libengine.la libbase.la

@@ -16,6 +16,7 @@ struct engine {
     struct phi4_weights weights;
     struct kv_cache kv;
     struct scheduler *scheduler;
+    struct constraints *constraints;
     size_t max_context, max_batch, n_blocks;
     enum ops_dtype kv_dtype;
     char description[256];
@@ -83,6 +84,9 @@ static int open_files(struct engine *e, const struct engine_options *o, struct a
     e->tokenizer = tokenizer_open(o->dir, err);
     if (!e->tokenizer)
         return -1;
+    e->constraints = constraints_new(e->tokenizer, e->config.eos_token_id, e->config.n_eos);
+    if (!e->constraints)
+        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     e->st = safetensors_open_dir(o->dir, err);
     return e->st ? 0 : -1;
 }
@@ -171,6 +175,7 @@ void engine_close(struct engine *e)
         e->ops->close(e->dev);
     }
     safetensors_close(e->st);
+    constraints_free(e->constraints);
     tokenizer_close(e->tokenizer);
     free(e);
 }
@@ -188,6 +193,11 @@ const struct tokenizer *engine_tokenizer(const struct engine *e)
 struct scheduler *engine_scheduler(struct engine *e)
 {
     return e->scheduler;
+}
+
+struct constraints *engine_constraints(struct engine *e)
+{
+    return e->constraints;
 }
 
 size_t engine_max_context(const struct engine *e)

@@ -8,6 +8,7 @@
 #ifndef AIRLOCK_ENGINE_H
 #define AIRLOCK_ENGINE_H
 
+#include "constraint.h"
 #include "linear_hook.h"
 #include "phi4_config.h"
 #include "scheduler.h"
@@ -47,6 +48,8 @@ void engine_close(struct engine *e);
 const struct phi4_config *engine_config(const struct engine *e);
 const struct tokenizer *engine_tokenizer(const struct engine *e);
 struct scheduler *engine_scheduler(struct engine *e);
+/* For constraint_new(): what answers of this model may be held to. */
+struct constraints *engine_constraints(struct engine *e);
 size_t engine_max_context(const struct engine *e);
 /* The device's threads to lend on, between the engine's own ops; NULL: none. */
 const struct ops_threads *engine_threads(struct engine *e);

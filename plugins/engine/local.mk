@@ -39,4 +39,19 @@ libengine_la_SOURCES += \
 	plugins/engine/tokenizer_o200k.c plugins/engine/unicode.h plugins/engine/unicode_classes.h \
 	plugins/engine/tokenizer_added.c plugins/engine/tokenizer_added.h \
 	plugins/engine/chat_template.c plugins/engine/chat_template.h
+# constrained output: JSON Schema as an automaton over bytes
+libengine_la_SOURCES += \
+	plugins/engine/json_automaton.c plugins/engine/json_automaton.h \
+	plugins/engine/json_lexer.c plugins/engine/json_lexer.h \
+	plugins/engine/json_lexer_dfa.c plugins/engine/json_lexer_nodes.h \
+	plugins/engine/json_range.c \
+	plugins/engine/json_pattern.c plugins/engine/json_pattern.h \
+	plugins/engine/json_schema.c plugins/engine/json_schema.h plugins/engine/json_compiler.h \
+	plugins/engine/json_types.c plugins/engine/json_merge.c \
+	plugins/engine/token_trie.c plugins/engine/token_trie.h \
+	plugins/engine/token_strings.c plugins/engine/token_strings.h \
+	plugins/engine/token_mask.c plugins/engine/token_mask.h \
+	plugins/engine/tools.c plugins/engine/tools.h \
+	plugins/engine/constraint.c plugins/engine/constraint.h \
+	plugins/engine/tool_calls.c plugins/engine/tool_calls.h
 EXTRA_DIST += plugins/engine/unicode_classes.py

@@ -20,6 +20,7 @@
 #ifndef AIRLOCK_SCHEDULER_H
 #define AIRLOCK_SCHEDULER_H
 
+#include "constraint.h"
 #include "phi4_forward.h"
 #include "sampler.h"
 #include "stop_strings.h"
@@ -67,8 +68,9 @@ struct scheduler_request {
     const void
         *media;     /* stands for what the placeholders in prompt are: equal bytes, equal media */
     size_t n_media; /* bytes, at most SCHEDULER_MAX_MEDIA; 0: there are none */
-    uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
-    int logprobs;         /* alternatives to tell per token; -1: tell no tokens */
+    uint64_t deadline_ns;          /* CLOCK_MONOTONIC; 0: none */
+    int logprobs;                  /* alternatives to tell per token; -1: tell no tokens */
+    struct constraint *constraint; /* what the answer must be, from its start; NULL: anything */
 };
 
 enum scheduler_finish { SCHEDULER_FINISH_NONE, SCHEDULER_FINISH_STOP, SCHEDULER_FINISH_LENGTH };

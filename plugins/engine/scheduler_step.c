@@ -33,12 +33,20 @@ static int no_memory(struct airlock_error *err)
 static int choose(struct scheduler *s, struct scheduler_ticket *t, const float *logits,
                   struct scheduler_token *token, struct airlock_error *err)
 {
-    int32_t id = sampler_pick(&t->sampler, logits, s->limit, NULL, &s->work_space);
+    const uint32_t *allowed = NULL;
+    if (t->constraint && constraint_mask(t->constraint, &allowed, err))
+        return -1;
+    int32_t id = sampler_pick(&t->sampler, logits, s->limit, allowed, &s->work_space);
+    if (id == -1 && allowed)
+        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
+                                 "no token that the constraint allows has a finite logit");
     if (id == -1)
         return airlock_error_set(err, AIRLOCK_E_INTERNAL,
                                  "the model computed no finite logit after %zu tokens", t->n_ids);
     if (id < 0)
         return no_memory(err);
+    if (t->constraint && constraint_advance(t->constraint, id, err))
+        return -1;
     token->id = id;
     if (t->logprobs >= 0) {
         double sum = sampler_log_sum_exp(logits, s->vocab);

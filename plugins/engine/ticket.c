@@ -50,6 +50,7 @@ static int copy_request(struct scheduler_ticket *t, const struct scheduler_reque
     t->deadline_ns = r->deadline_ns;
     t->logprobs = r->logprobs > SAMPLER_MAX_LOGPROBS ? SAMPLER_MAX_LOGPROBS : r->logprobs;
     t->stats.tokens_in = r->n_prompt;
+    t->constraint = constraint_hold(r->constraint);
     if (copy_root(t, r) ||
         sampler_init(&t->sampler, &r->sampling, r->bias, r->n_bias, r->prompt, r->n_prompt))
         return -1;
@@ -87,6 +88,7 @@ void ticket_free(struct scheduler_ticket *t)
     free(t->taken.tokens);
     sampler_free(&t->sampler);
     stop_strings_free(&t->stop);
+    constraint_release(t->constraint);
     free(t->ids);
     free(t->salt_and_media);
     free(t);

@@ -46,6 +46,7 @@ struct scheduler_ticket {
     size_t n_read; /* ids that were computed or found at least once */
     struct sampler sampler;
     struct stop_strings stop;
+    struct constraint *constraint; /* held; NULL: none */
     int32_t eos[PHI4_MAX_EOS];
     size_t n_eos;
     const void *adapters[LINEAR_MAX_ADAPTERS];

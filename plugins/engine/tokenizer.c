@@ -240,6 +240,11 @@ bool tokenizer_is_special(const struct tokenizer *t, int32_t id)
     return a && a->special;
 }
 
+bool tokenizer_is_added(const struct tokenizer *t, int32_t id)
+{
+    return added_tokens_of_id(t->parts.added, id) != NULL;
+}
+
 int32_t tokenizer_size(const struct tokenizer *t)
 {
     return bpe_size(t->parts.bpe);

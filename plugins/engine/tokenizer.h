@@ -54,6 +54,8 @@ int32_t tokenizer_added(const struct tokenizer *t, const char *text, bool *rstri
 const char *tokenizer_bytes(const struct tokenizer *t, int32_t id, size_t *size);
 /* True for added tokens marked special: left out of answers. */
 bool tokenizer_is_special(const struct tokenizer *t, int32_t id);
+/* True for all added tokens, special or not: bytes never become them. */
+bool tokenizer_is_added(const struct tokenizer *t, int32_t id);
 /* One more than the largest id: larger rows of the embedding are padding and never sampled. */
 int32_t tokenizer_size(const struct tokenizer *t);
 
