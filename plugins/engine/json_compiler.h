@@ -2,7 +2,7 @@
  * json_compiler.h - the state of a schema's compilation: what is still to be compiled, and what was
  * made of it.
  *
- * Shared by json_schema.c, json_types.c and json_merge.c only.  Nothing here calls itself: each
+ * Shared by the compiler's files only.  Nothing here calls itself: each
  * schema inside a schema becomes an entry of a list.
  */
 #ifndef AIRLOCK_JSON_COMPILER_H
@@ -67,6 +67,8 @@ int schema_resolve(struct compiler *c, const struct schema_place *p, struct sche
 int schema_grow(struct compiler *c, void *list, size_t n, size_t *capacity, size_t size);
 /* Frees it with the compiler; NULL is out of memory. */
 int schema_own(struct compiler *c, struct json_object *o);
+/* A value without alternatives; JSON_NONE: err. */
+uint32_t schema_new_value(struct compiler *c, const struct schema_todo *todo);
 /* The value of a schema, compiled now or later; JSON_NONE: err. */
 uint32_t schema_value(struct compiler *c, const struct schema_place *p);
 uint32_t schema_any_value(struct compiler *c);
@@ -91,6 +93,18 @@ int schema_add_types(struct compiler *c, uint32_t value, const struct schema_pla
 int schema_add_any(struct compiler *c, uint32_t value);
 /* Refuses keywords that nothing here understands. */
 int schema_check_keywords(struct compiler *c, const struct schema_place *p);
+
+/* The member of a schema, NULL for null; and whether there is one. */
+struct json_object *schema_get(const struct schema_place *p, const char *keyword);
+bool schema_has(const struct schema_place *p, const char *keyword);
+/* A count such as minLength: *out untouched when it is absent. */
+int schema_count(struct compiler *c, const struct schema_place *p, const char *keyword,
+                 uint32_t *out);
+
+/* ---- json_containers.c ----------------------------------------------------------------------- */
+
+int schema_add_object(struct compiler *c, uint32_t value, const struct schema_place *p);
+int schema_add_array(struct compiler *c, uint32_t value, const struct schema_place *p);
 
 /* ---- json_merge.c ---------------------------------------------------------------------------- */
 

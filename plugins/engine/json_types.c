@@ -81,24 +81,23 @@ int schema_check_keywords(struct compiler *c, const struct schema_place *p)
     return 0;
 }
 
-static struct json_object *get(const struct schema_place *p, const char *keyword)
+struct json_object *schema_get(const struct schema_place *p, const char *keyword)
 {
     struct json_object *o = NULL;
     json_object_object_get_ex(p->schema, keyword, &o);
     return o;
 }
 
-static bool has(const struct schema_place *p, const char *keyword)
+bool schema_has(const struct schema_place *p, const char *keyword)
 {
     return json_object_object_get_ex(p->schema, keyword, NULL);
 }
 
-/* A count such as minLength: *out untouched when it is absent. */
-static int get_count(struct compiler *c, const struct schema_place *p, const char *keyword,
-                     uint32_t *out)
+int schema_count(struct compiler *c, const struct schema_place *p, const char *keyword,
+                 uint32_t *out)
 {
-    struct json_object *o = get(p, keyword);
-    if (!has(p, keyword))
+    struct json_object *o = schema_get(p, keyword);
+    if (!schema_has(p, keyword))
         return 0;
     double d = json_object_get_double(o);
     bool number = json_object_is_type(o, json_type_int) || json_object_is_type(o, json_type_double);
@@ -120,11 +119,11 @@ static unsigned type_named(const char *name)
 
 static int get_types(struct compiler *c, const struct schema_place *p, unsigned *out)
 {
-    struct json_object *type = get(p, "type");
+    struct json_object *type = schema_get(p, "type");
     bool list = json_object_is_type(type, json_type_array);
     size_t n = list ? json_object_array_length(type) : 1;
     *out = TYPE_ALL;
-    if (!has(p, "type"))
+    if (!schema_has(p, "type"))
         return 0;
     *out = 0;
     for (size_t i = 0; i < n; i++) {
@@ -177,12 +176,12 @@ static int add_pattern(struct compiler *c, uint32_t value, const char *pattern, 
 static int add_string(struct compiler *c, uint32_t value, const struct schema_place *p)
 {
     uint32_t min = 0, max = JSON_NONE;
-    struct json_object *pattern = get(p, "pattern"), *format = get(p, "format");
-    if (get_count(c, p, "minLength", &min) || get_count(c, p, "maxLength", &max))
+    struct json_object *pattern = schema_get(p, "pattern"), *format = schema_get(p, "format");
+    if (schema_count(c, p, "minLength", &min) || schema_count(c, p, "maxLength", &max))
         return -1;
-    if (has(p, "pattern") && !json_object_is_type(pattern, json_type_string))
+    if (schema_has(p, "pattern") && !json_object_is_type(pattern, json_type_string))
         return schema_refuse(c, p, "pattern", "must be a string");
-    if (has(p, "format") && !json_object_is_type(format, json_type_string))
+    if (schema_has(p, "format") && !json_object_is_type(format, json_type_string))
         return schema_refuse(c, p, "format", "must be a string");
     if (pattern && format)
         return schema_refuse(c, p, "format", "is not supported beside pattern");
@@ -215,8 +214,8 @@ struct bounds {
 static int get_bound(struct compiler *c, const struct schema_place *p, const char *keyword,
                      bool exclusive, bool lower, struct bounds *b)
 {
-    struct json_object *o = get(p, keyword);
-    if (!has(p, keyword))
+    struct json_object *o = schema_get(p, keyword);
+    if (!schema_has(p, keyword))
         return 0;
     if (!json_object_is_type(o, json_type_int) && !json_object_is_type(o, json_type_double))
         return schema_refuse(c, p, keyword, "must be a number");
@@ -318,9 +317,9 @@ static int add_number(struct compiler *c, uint32_t value, const struct schema_pl
         return -1;
     if (isinf(b.min) && isinf(b.max))
         return add_any_number(c, value);
-    const char *keyword = isinf(b.min)        ? (has(p, "maximum") ? "maximum" : "exclusiveMaximum")
-                          : has(p, "minimum") ? "minimum"
-                                              : "exclusiveMinimum";
+    const char *keyword = isinf(b.min) ? (schema_has(p, "maximum") ? "maximum" : "exclusiveMaximum")
+                          : schema_has(p, "minimum") ? "minimum"
+                                                     : "exclusiveMinimum";
     double most = (double)decimal_bound;
     if ((!isinf(b.min) && (b.min != floor(b.min) || fabs(b.min) > most)) ||
         (!isinf(b.max) && (b.max != floor(b.max) || fabs(b.max) > most)))
@@ -338,8 +337,8 @@ static int add_number(struct compiler *c, uint32_t value, const struct schema_pl
 /* multipleOf: only what says nothing. */
 static int check_multiple(struct compiler *c, const struct schema_place *p, unsigned types)
 {
-    if (!has(p, "multipleOf") ||
-        (!(types & TYPE_NUMBER) && json_object_get_double(get(p, "multipleOf")) == 1))
+    if (!schema_has(p, "multipleOf") ||
+        (!(types & TYPE_NUMBER) && json_object_get_double(schema_get(p, "multipleOf")) == 1))
         return 0;
     return schema_refuse(c, p, "multipleOf", "is not supported");
 }
@@ -461,14 +460,14 @@ static int add_constants(struct compiler *c, uint32_t value, const struct schema
                          unsigned types)
 {
     struct words words = { JSON_NONE, JSON_NONE };
-    const char *keyword = has(p, "enum") ? "enum" : "const";
+    const char *keyword = schema_has(p, "enum") ? "enum" : "const";
     json_object_object_foreach(p->schema, key, ignored)
     {
         (void)ignored;
         if (strcmp(key, keyword) != 0 && strcmp(key, "type") != 0 && schema_asserts(key))
             return schema_refuse(c, p, key, "is not supported beside %s", keyword);
     }
-    struct json_object *list = get(p, keyword);
+    struct json_object *list = schema_get(p, keyword);
     if (strcmp(keyword, "const") == 0) {
         struct schema_place below = schema_below(p, list, keyword, NULL, -1);
         return type_of(list) & types ? add_constant(c, value, &below, &words) : 0;
@@ -498,165 +497,6 @@ static int add_literals(struct compiler *c, uint32_t value, unsigned types)
     return types & TYPE_NULL ? add_word(c, value, &root, JSON_TEXT, "null", 4) : 0;
 }
 
-/* ---- objects --------------------------------------------------------------------------------- */
-
-static bool is_required(struct json_object *required, const char *name)
-{
-    for (size_t i = 0; required && i < json_object_array_length(required); i++)
-        if (strcmp(json_object_get_string(json_object_array_get_idx(required, i)), name) == 0)
-            return true;
-    return false;
-}
-
-static int check_required(struct compiler *c, const struct schema_place *p)
-{
-    struct json_object *required = get(p, "required");
-    if (!has(p, "required"))
-        return 0;
-    if (!json_object_is_type(required, json_type_array))
-        return schema_refuse(c, p, "required", "must be an array of names");
-    if (json_object_array_length(required) > SCHEMA_MAX_PROPERTIES)
-        return schema_refuse(c, p, "required", "has more than %d names", SCHEMA_MAX_PROPERTIES);
-    for (size_t i = 0; i < json_object_array_length(required); i++)
-        if (!json_object_is_type(json_object_array_get_idx(required, i), json_type_string))
-            return schema_refuse(c, p, "required", "must be an array of names");
-    return 0;
-}
-
-/* What properties that are not declared may be; without a word about it, nothing beside declared
- * ones. *out: a value, or JSON_NONE. */
-static int additional_value(struct compiler *c, const struct schema_place *p, uint32_t *out)
-{
-    struct json_object *additional = get(p, "additionalProperties");
-    *out = JSON_NONE;
-    if (has(p, "additionalProperties")) {
-        if (json_object_is_type(additional, json_type_boolean) &&
-            !json_object_get_boolean(additional))
-            return 0;
-        struct schema_place below = schema_below(p, additional, "additionalProperties", NULL, -1);
-        *out = json_object_is_type(additional, json_type_boolean) ? schema_any_value(c)
-                                                                  : schema_value(c, &below);
-    } else if (!has(p, "properties")) {
-        *out = schema_any_value(c);
-    } else {
-        return 0;
-    }
-    return *out == JSON_NONE ? -1 : 0;
-}
-
-static int add_properties(struct compiler *c, const struct schema_place *p, uint32_t object)
-{
-    struct json_object *properties = get(p, "properties"), *required = get(p, "required");
-    if (!properties)
-        return 0;
-    json_object_object_foreach(properties, key, schema)
-    {
-        struct schema_place below = schema_below(p, schema, "properties", key, -1);
-        uint32_t v = schema_value(c, &below);
-        if (v == JSON_NONE ||
-            schema_property(c, object, key, strlen(key), v, is_required(required, key)))
-            return -1;
-    }
-    return 0;
-}
-
-/* Names that are required but not declared. */
-static int add_undeclared(struct compiler *c, const struct schema_place *p, uint32_t object)
-{
-    struct json_object *properties = get(p, "properties"), *required = get(p, "required");
-    uint32_t additional = c->t->objects[object].additional;
-    for (size_t i = 0; required && i < json_object_array_length(required); i++) {
-        struct json_object *name = json_object_array_get_idx(required, i);
-        const char *text = json_object_get_string(name);
-        bool again = false;
-        for (size_t k = 0; k < i && !again; k++)
-            again =
-                strcmp(text, json_object_get_string(json_object_array_get_idx(required, k))) == 0;
-        if (again || (properties && json_object_object_get_ex(properties, text, NULL)))
-            continue;
-        if (has(p, "additionalProperties") && additional == JSON_NONE)
-            return schema_refuse(c, p, "required",
-                                 "\"%.40s\" is neither in properties nor allowed as an additional "
-                                 "one",
-                                 text);
-        uint32_t v = additional != JSON_NONE ? additional : schema_any_value(c);
-        if (v == JSON_NONE || schema_property(c, object, text, strlen(text), v, true))
-            return -1;
-    }
-    return 0;
-}
-
-static int add_object(struct compiler *c, uint32_t value, const struct schema_place *p)
-{
-    struct json_object *properties = get(p, "properties");
-    uint32_t additional;
-    if (has(p, "properties") && !json_object_is_type(properties, json_type_object))
-        return schema_refuse(c, p, "properties", "must be an object");
-    if (properties && json_object_object_length(properties) > SCHEMA_MAX_PROPERTIES)
-        return schema_refuse(c, p, "properties", "has more than %d members", SCHEMA_MAX_PROPERTIES);
-    if (check_required(c, p) || additional_value(c, p, &additional))
-        return -1;
-    uint32_t object = schema_object(c, additional);
-    if (object == JSON_NONE || add_properties(c, p, object) || add_undeclared(c, p, object) ||
-        schema_object_end(c, object))
-        return -1;
-    return schema_add_alternative(c, value,
-                                  (struct json_alternative){ .kind = JSON_OBJECT, .at = object });
-}
-
-/* ---- arrays ---------------------------------------------------------------------------------- */
-
-/* What items behind prefixItems may be, as for additional properties. */
-static int rest_value(struct compiler *c, const struct schema_place *p, uint32_t *out)
-{
-    struct json_object *items = get(p, "items");
-    *out = JSON_NONE;
-    if (json_object_is_type(items, json_type_array))
-        return schema_refuse(c, p, "items", "must be one schema; a list of them is prefixItems");
-    if (has(p, "items")) {
-        if (json_object_is_type(items, json_type_boolean) && !json_object_get_boolean(items))
-            return 0;
-        struct schema_place below = schema_below(p, items, "items", NULL, -1);
-        *out = json_object_is_type(items, json_type_boolean) ? schema_any_value(c)
-                                                             : schema_value(c, &below);
-    } else if (!has(p, "prefixItems")) {
-        *out = schema_any_value(c);
-    } else {
-        return 0;
-    }
-    return *out == JSON_NONE ? -1 : 0;
-}
-
-static int add_array(struct compiler *c, uint32_t value, const struct schema_place *p)
-{
-    struct json_object *prefix = get(p, "prefixItems");
-    uint32_t min = 0, max = JSON_NONE, rest;
-    if (has(p, "prefixItems") && !json_object_is_type(prefix, json_type_array))
-        return schema_refuse(c, p, "prefixItems", "must be an array of schemas");
-    size_t n = prefix ? json_object_array_length(prefix) : 0;
-    if (n > SCHEMA_MAX_PREFIX_ITEMS)
-        return schema_refuse(c, p, "prefixItems", "has more than %d items",
-                             SCHEMA_MAX_PREFIX_ITEMS);
-    if (get_count(c, p, "minItems", &min) || get_count(c, p, "maxItems", &max) ||
-        rest_value(c, p, &rest))
-        return -1;
-    uint32_t array = schema_array(c, rest);
-    if (array == JSON_NONE)
-        return -1;
-    for (size_t i = 0; i < n; i++) {
-        struct schema_place below =
-            schema_below(p, json_object_array_get_idx(prefix, i), "prefixItems", NULL, (int)i);
-        uint32_t v = schema_value(c, &below);
-        if (v == JSON_NONE || schema_item(c, array, v))
-            return -1;
-    }
-    if (min > max)
-        return 0;
-    return schema_add_alternative(
-        c, value,
-        (struct json_alternative){ .kind = JSON_ARRAY, .at = array, .min = min, .max = max });
-}
-
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 int schema_add_types(struct compiler *c, uint32_t value, const struct schema_place *p)
@@ -667,7 +507,7 @@ int schema_add_types(struct compiler *c, uint32_t value, const struct schema_pla
         return add_constant(c, value, p, &words);
     if (get_types(c, p, &types))
         return -1;
-    if (has(p, "enum") || has(p, "const"))
+    if (schema_has(p, "enum") || schema_has(p, "const"))
         return add_constants(c, value, p, types);
     if (types & TYPE_NUMBER)
         types &= ~(unsigned)TYPE_INTEGER;
@@ -675,8 +515,8 @@ int schema_add_types(struct compiler *c, uint32_t value, const struct schema_pla
         (types & (TYPE_NUMBER | TYPE_INTEGER) && check_multiple(c, p, types)) ||
         (types & TYPE_NUMBER && add_number(c, value, p)) ||
         (types & TYPE_INTEGER && add_integer(c, value, p)) || add_literals(c, value, types) ||
-        (types & TYPE_OBJECT && add_object(c, value, p)) ||
-        (types & TYPE_ARRAY && add_array(c, value, p)))
+        (types & TYPE_OBJECT && schema_add_object(c, value, p)) ||
+        (types & TYPE_ARRAY && schema_add_array(c, value, p)))
         return -1;
     return 0;
 }

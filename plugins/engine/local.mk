@@ -47,7 +47,8 @@ libengine_la_SOURCES += \
 	plugins/engine/json_range.c \
 	plugins/engine/json_pattern.c plugins/engine/json_pattern.h \
 	plugins/engine/json_schema.c plugins/engine/json_schema.h plugins/engine/json_compiler.h \
-	plugins/engine/json_types.c plugins/engine/json_merge.c \
+	plugins/engine/json_builder.c plugins/engine/json_types.c \
+	plugins/engine/json_containers.c plugins/engine/json_merge.c \
 	plugins/engine/token_trie.c plugins/engine/token_trie.h \
 	plugins/engine/token_strings.c plugins/engine/token_strings.h \
 	plugins/engine/token_mask.c plugins/engine/token_mask.h \

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE = 256 /* bytes looked at together: what is behind a marker is moved */ };
+
 static const char open_marker[] = "<|tool_call|>", close_marker[] = "<|/tool_call|>";
 
 void tool_calls_init(struct tool_calls *t)
@@ -162,6 +164,7 @@ int tool_calls_add(struct tool_calls *t, const char *bytes, size_t size, struct 
 {
     while (size > 0) {
         size_t room = TOOL_CALLS_MAX_BYTES - t->held.size, n = size < room ? size : room;
+        n = n < PIECE ? n : PIECE;
         if (n == 0) { /* too long to be calls */
             if (bytes_add(text, t->held.data, t->held.size))
                 return -1;

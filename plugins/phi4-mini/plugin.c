@@ -282,7 +282,8 @@ static const llm_model_class phi4_mini_model = { .struct_size = sizeof(llm_model
                                                  .caps = LLM_CAP_ADAPTERS | LLM_CAP_PROMPT |
                                                          LLM_CAP_STOP | LLM_CAP_LOGIT_BIAS |
                                                          LLM_CAP_LOGPROBS | LLM_CAP_SEED |
-                                                         LLM_CAP_MORE_ADAPTERS,
+                                                         LLM_CAP_MORE_ADAPTERS |
+                                                         LLM_CAP_CONSTRAINT | LLM_CAP_TOOLS,
                                                  .max_concurrent = 0,
                                                  .create = phi4_create,
                                                  .load = phi4_load,
