@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,6 +42,7 @@ struct connection {
 
 /* One request on a connection. */
 struct call {
+    char id[LIMIT_REQUEST_ID_BYTES + 1];
     struct bytes body;
     bool judged, too_large;
     const struct http_route *route;
@@ -315,7 +317,8 @@ static struct MHD_Response *stream_response(struct http_reply *reply, struct con
     return response;
 }
 
-static enum MHD_Result send_reply(struct MHD_Connection *mhd, struct connection *c,
+/* id: of the request, or NULL. */
+static enum MHD_Result send_reply(struct MHD_Connection *mhd, struct connection *c, const char *id,
                                   struct http_reply *reply)
 {
     struct MHD_Response *response;
@@ -334,6 +337,8 @@ static enum MHD_Result send_reply(struct MHD_Connection *mhd, struct connection 
         MHD_add_response_header(response, "Content-Type", reply->content_type);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (id)
+        MHD_add_response_header(response, "X-Request-Id", id);
     for (unsigned i = 0; i < reply->n_headers; i++)
         MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
     pthread_mutex_lock(&c->server->lock);
@@ -426,6 +431,23 @@ static bool path_matches(const char *pattern, const char *path)
     return strcmp(pattern, path) == 0;
 }
 
+/* The id that the client gave, when it is one that can stand in a log, or a new one. */
+static void choose_id(struct MHD_Connection *mhd, char id[LIMIT_REQUEST_ID_BYTES + 1])
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    const char *given = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "X-Request-Id");
+    size_t n = given ? strlen(given) : 0;
+    if (n > 0 && n <= LIMIT_REQUEST_ID_BYTES && strspn(given, allowed) == n) {
+        memcpy(id, given, n + 1);
+        return;
+    }
+    uint64_t random = 0;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = io_now_ns();
+    snprintf(id, LIMIT_REQUEST_ID_BYTES + 1, "req-%016llx", (unsigned long long)random);
+}
+
 /* The route, or NULL with the refusal in reply. */
 static const struct http_route *find_route(const struct http_server *server, const char *method,
                                            const char *path, struct http_reply *reply)
@@ -501,12 +523,15 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     struct connection *c = connection_of(mhd);
     if (!call || !c)
         return MHD_NO;
-    struct http_request request = { method, url, "", 0, mhd };
+    if (!call->judged && server->options.request_ids)
+        choose_id(mhd, call->id);
+    const char *id = server->options.request_ids ? call->id : NULL;
+    struct http_request request = { method, url, "", 0, id, mhd };
     struct http_reply reply = { .status = 500, .body = BYTES_INIT(SIZE_MAX / 2) };
     if (!call->judged) {
         call->judged = true;
         if (!judge(server, mhd, &request, version, call, &reply))
-            return send_reply(mhd, c, &reply);
+            return send_reply(mhd, c, id, &reply);
         set_phase(c, PHASE_BODY);
         return MHD_YES;
     }
@@ -517,7 +542,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     }
     if (call->too_large) {
         refuse(&reply, 413, "The body is too large");
-        return send_reply(mhd, c, &reply);
+        return send_reply(mhd, c, id, &reply);
     }
     if (call->body.data) {
         request.body = call->body.data;
@@ -526,7 +551,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     set_phase(c, PHASE_HANDLING);
     call->route->handle(&request, &reply, call->route->arg);
     bytes_free(&call->body); /* not needed while the answer is sent */
-    return send_reply(mhd, c, &reply);
+    return send_reply(mhd, c, id, &reply);
 }
 
 /* The request line has arrived: a request begins. */

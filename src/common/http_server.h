@@ -26,6 +26,7 @@ struct http_request {
     const char *path; /* as sent: not decoded, not normalised, without the query */
     const char *body; /* NUL-terminated; never NULL */
     size_t body_size;
+    const char *id;   /* with options.request_ids: X-Request-Id as sent, or a new one; else NULL */
     void *connection; /* http_server.c's own */
 };
 
@@ -97,6 +98,7 @@ struct http_server_options {
     unsigned send_seconds;    /* an answer that nobody reads [60] */
     unsigned idle_seconds;    /* nothing asked [0: no limit] */
     mode_t socket_mode;       /* of a unix socket [0600] */
+    bool request_ids;         /* give each request an id, and tell it in each answer's header */
 };
 
 struct http_server;
