@@ -91,8 +91,12 @@ ask /generate -d '{"model":"plain","images":["aGVsbG8="],"messages":[]}'
 equal "images for a model without" "$code" 501
 ask /generate -d '{"model":"fake","audios":["aGVsbG8="],"messages":[]}'
 equal "audio for a model without" "$code" 501
-ask /generate -d '{"model":"fake","stream":true,"messages":[]}'
-equal "streaming is not there yet" "$code" 501
+ask /generate -d '{"model":"fake","stream":true,"messages":[{"role":"user","content":"echo héllo"}]}'
+equal "a stream of text" "$code $(cat "$work/body")" "200 héllo"
+has "is chunked" "^Transfer-Encoding: chunked" "$work/head"
+has "and plain text" "^Content-Type: text/plain" "$work/head"
+ask /generate -d '{"model":"fake","stream":true,"messages":[{"role":"user","content":"fail 3 no such thing"}]}'
+equal "a stream that fails before it begins is an error" "$code $(cat "$work/body")" "400 no such thing"
 
 # The other routes.
 ask /livez
@@ -109,7 +113,7 @@ has "unknown models are counted" '^airlock_requests_total{model="",status="400"}
 has "seconds are counted" '^airlock_request_seconds_count{model="fake"} [1-9]' "$work/body"
 
 # A log line for each request, and never the text.
-has "the log has tokens and seconds" "generate 200 fake\[sql\]: 6 tokens in, 2 tokens out, 0\.[0-9]* s" "$work/err"
+has "the log has tokens and seconds" "generate 200 fake\[sql\] req-[0-9a-f]*: 6 tokens in, 2 tokens out, 0 cached, 0\.[0-9]* s" "$work/err"
 say "echo CANARY-IN-PROMPT"
 say "fail 3 CANARY-IN-PROMPT"
 say "CANARY-IN-PROMPT"

@@ -15,7 +15,7 @@ void bridge_config_init(struct bridge_config *config)
         .listen = "127.0.0.1:8000",
         .request_seconds = 600, /* a long answer on a small machine */
         .max_connections = 512,
-        .stream_bytes = LIMIT_STREAM_BYTES,
+        .stream_bytes = LIMIT_STREAMED_BYTES,
         .limits = { .channels = 64, /* a process each */
                     .waiters = 256,
                     .wait_seconds = 30,

@@ -57,8 +57,8 @@ static bool is_token(const char *text, size_t n)
 static int add(struct bearer *out, const char *name, size_t name_size, const char *token,
                size_t size, struct airlock_error *err)
 {
-    if (out->n == LIMIT_TOKENS)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "more than %d tokens", LIMIT_TOKENS);
+    if (out->n == LIMIT_BEARER_TOKENS)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "more than %d tokens", LIMIT_BEARER_TOKENS);
     struct bearer_token *t = &out->token[out->n];
     digest_of(token, size, t->digest);
     for (int i = 0; i < 16; i++)
@@ -124,7 +124,7 @@ int bearer_load(const char *path, struct bearer *out, struct airlock_error *err)
                                  "%s: others can read or change this token: chmod 600 it", path);
     if (io_read_file(path, &text, err) < 0)
         return -1;
-    out->token = calloc(LIMIT_TOKENS, sizeof *out->token);
+    out->token = calloc(LIMIT_BEARER_TOKENS, sizeof *out->token);
     int rc = out->token ? take_lines(out, &text, err)
                         : airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     if (text.data)

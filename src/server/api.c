@@ -2,6 +2,8 @@
 #include "server/api.h"
 
 #include "common/json.h"
+#include "server/adapters.h"
+#include "server/engine_metrics.h"
 #include "server/service.h"
 
 #include <stdio.h>
@@ -31,24 +33,39 @@ static struct json_object *model_entry(const struct service *s, const char *id, 
     return o;
 }
 
+/* The list being made. */
+struct model_list {
+    const struct service *service;
+    const struct model *model;
+    struct json_object *entries;
+};
+
+static void add_adapter(void *ctx, const struct model_adapter *a)
+{
+    struct model_list *list = ctx;
+    char id[ID_BYTES];
+    snprintf(id, sizeof id, "%s:%s", list->model->config->name, a->name);
+    struct json_object *o = model_entry(list->service, id, list->model->config->name);
+    if (a->memory)
+        json_object_object_add(o, "memory_bytes", json_object_new_uint64(a->memory));
+    json_object_array_add(list->entries, o);
+}
+
 void api_models(const struct http_request *request, struct http_reply *reply, void *arg)
 {
     struct service *s = arg;
-    struct json_object *list = json_object_new_array(), *o = json_object_new_object();
+    struct json_object *entries = json_object_new_array(), *o = json_object_new_object();
     (void)request;
     for (size_t i = 0; i < s->models.n; i++) {
-        const struct model *m = &s->models.all[i];
+        struct model *m = &s->models.all[i];
+        struct model_list list = { s, m, entries };
         if (atomic_load(&m->retired))
             continue;
-        json_object_array_add(list, model_entry(s, m->config->name, NULL));
-        for (size_t k = 0; k < m->n_adapters; k++) {
-            char id[ID_BYTES];
-            snprintf(id, sizeof id, "%s:%s", m->config->name, m->adapters[k].config->name);
-            json_object_array_add(list, model_entry(s, id, m->config->name));
-        }
+        json_object_array_add(entries, model_entry(s, m->config->name, NULL));
+        adapters_each(m, add_adapter, &list);
     }
     json_object_object_add(o, "object", json_object_new_string("list"));
-    json_object_object_add(o, "data", list);
+    json_object_object_add(o, "data", entries);
     reply_json(reply, 200, o);
 }
 
@@ -75,6 +92,38 @@ void api_readyz(const struct http_request *request, struct http_reply *reply, vo
     reply_json(reply, ready ? 200 : 503, o);
 }
 
+/* What adapters hold is written model by model. */
+struct memory_list {
+    const char *model;
+    struct bytes *out;
+    int rc;
+};
+
+static void write_memory(void *ctx, const struct model_adapter *a)
+{
+    struct memory_list *list = ctx;
+    if (list->rc < 0 || !a->memory)
+        return;
+    if (bytes_add_text(list->out, "airlock_adapter_memory_bytes") < 0 ||
+        metrics_write_label("model", list->model, list->out) < 0 ||
+        bytes_add_text(list->out, ",") < 0 ||
+        metrics_write_value("adapter", a->name, list->out) < 0 ||
+        bytes_printf(list->out, "} %llu\n", (unsigned long long)a->memory) < 0)
+        list->rc = -1;
+}
+
+static int write_adapters(struct service *s, struct bytes *out)
+{
+    int rc = metrics_write_head("adapter_memory_bytes", "gauge",
+                                "Bytes that an adapter holds on its device.", out);
+    for (size_t i = 0; i < s->models.n && rc == 0; i++) {
+        struct memory_list list = { s->models.all[i].config->name, out, 0 };
+        adapters_each(&s->models.all[i], write_memory, &list);
+        rc = list.rc;
+    }
+    return rc;
+}
+
 void api_metrics(const struct http_request *request, struct http_reply *reply, void *arg)
 {
     struct service *s = arg;
@@ -87,12 +136,14 @@ void api_metrics(const struct http_request *request, struct http_reply *reply, v
     }
     for (size_t i = 0; i < s->models.n; i++) {
         struct model *m = &s->models.all[i];
-        rows[i] =
-            (struct metrics_row){ m->config->name, &m->metrics, 0, 0, !atomic_load(&m->retired) };
-        model_count(m, &rows[i].running, &rows[i].waiting);
+        rows[i] = (struct metrics_row){ .model = m->config->name,
+                                        .metrics = &m->metrics,
+                                        .ready = !atomic_load(&m->retired) };
+        model_count(m, &rows[i].running, &rows[i].waiting, &rows[i].adapters);
     }
-    rows[s->models.n] = (struct metrics_row){ "", &s->unknown, 0, 0, 0 };
-    if (metrics_write(rows, s->models.n + 1, &text) < 0)
+    rows[s->models.n] = (struct metrics_row){ .model = "", .metrics = &s->unknown };
+    if (metrics_write(rows, s->models.n + 1, &text) < 0 || write_adapters(s, &text) < 0 ||
+        engine_metrics_write(&s->models, &text) < 0)
         http_reply_text(reply, 503, "Out of memory, try again.");
     else
         http_reply_set(reply, 200, "text/plain; version=0.0.4; charset=utf-8", text.data,

@@ -8,6 +8,16 @@ libserver_la_SOURCES = src/server/model_config.c src/server/model_config.h \
 	src/server/admission.c src/server/admission.h \
 	src/server/metrics.c src/server/metrics.h \
 	src/server/models.c src/server/models.h \
+	src/server/adapters.c src/server/adapters.h \
+	src/server/engine_metrics.c src/server/engine_metrics.h \
+	src/server/abi_request.c src/server/abi_request.h \
+	src/server/answer.c src/server/answer.h src/server/exchange.c src/server/exchange.h \
+	src/server/stream.c src/server/stream.h src/server/sse.c src/server/sse.h \
+	src/server/openai_request.c src/server/openai_request.h src/server/openai_parse.h \
+	src/server/openai_messages.c src/server/openai_tools.c \
+	src/server/openai_reply.c src/server/openai_reply.h src/server/openai.c src/server/openai.h \
+	src/server/tokenize.c src/server/tokenize.h src/server/admin.c src/server/admin.h \
+	src/server/routes.c src/server/routes.h \
 	src/server/generation.c src/server/generation.h \
 	src/server/generate.c src/server/generate.h \
 	src/server/api.c src/server/api.h \

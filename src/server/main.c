@@ -2,10 +2,10 @@
 #include "common/bearer.h"
 #include "common/http_server.h"
 #include "common/io.h"
-#include "server/api.h"
-#include "server/generate.h"
+#include "server/adapters.h"
 #include "server/options.h"
 #include "server/progress.h"
+#include "server/routes.h"
 #include "server/service.h"
 
 #include <errno.h>
@@ -60,23 +60,41 @@ static bool wait_signal(const struct program *p, int ms)
     return rc > 0;
 }
 
+static void print_adapter(void *ctx, const struct model_adapter *a)
+{
+    const struct model *m = ctx;
+    printf("%s:%s: adapter by %s %s, %s\n", m->config->name, a->name,
+           m->adapter_plugin->descriptor->id, m->adapter_plugin->descriptor->version, a->path);
+}
+
 static void print_served(const struct program *p)
 {
     for (size_t i = 0; i < p->service.models.n; i++) {
-        const struct model *m = &p->service.models.all[i];
+        struct model *m = &p->service.models.all[i];
         printf("%s: %s of %s %s (%s), %s\n", m->config->name, m->config->class_name,
                m->plugin->descriptor->id, m->plugin->descriptor->version, m->plugin->path,
                m->config->model_path);
-        for (size_t k = 0; k < m->n_adapters; k++)
-            printf("%s:%s: adapter by %s %s, %s\n", m->config->name, m->adapters[k].config->name,
-                   m->adapters[k].plugin->descriptor->id,
-                   m->adapters[k].plugin->descriptor->version, m->adapters[k].config->path);
+        adapters_each(m, print_adapter, m);
     }
+}
+
+/* Adapters at run time need both a place to come from and somebody who may. */
+static int load_admin(struct program *p, struct airlock_error *err)
+{
+    static char adapters[PATH_MAX];
+    if (!p->options.adapter_dir)
+        return 0;
+    if (!realpath(p->options.adapter_dir, adapters))
+        return airlock_error_errno(err, errno, "adapter directory %s", p->options.adapter_dir);
+    p->service.adapter_dir = adapters;
+    return bearer_load(p->options.admin_token_file, &p->service.admin, err);
 }
 
 static int load(struct program *p, struct airlock_error *err)
 {
     if (p->options.token_file && bearer_load(p->options.token_file, &p->bearer, err) < 0)
+        return -1;
+    if (load_admin(p, err) < 0)
         return -1;
     if (config_load(p->options.config, &p->config, err) < 0)
         return -1;
@@ -88,7 +106,8 @@ static int load(struct program *p, struct airlock_error *err)
         return -1;
     struct models_watch watch = { progress_show, stop_asked, &p->progress };
     progress_init(&p->progress);
-    int rc = models_open(&p->config, &p->loader, true, &watch, &p->service.models, err);
+    int rc = models_open(&p->config, &p->loader, p->options.adapter_dir, &watch, &p->service.models,
+                         err);
     progress_end(&p->progress);
     return rc;
 }
@@ -137,19 +156,19 @@ static void drain(struct program *p, struct http_server *server)
 static int serve(struct program *p, struct airlock_error *err)
 {
     struct service *s = &p->service;
-    const struct http_route routes[] = {
-        { "POST", "/generate", generate_handle, s }, { "GET", "/v1/models", api_models, s },
-        { "GET", "/livez", api_livez, s },           { "GET", "/readyz", api_readyz, s },
-        { "GET", "/metrics", api_metrics, s },       { NULL, NULL, NULL, NULL },
-    };
+    struct http_route routes[ROUTES_MAX];
+    routes_fill(s, routes);
     struct http_server_options options = { .listen = p->options.listen,
                                            .routes = routes,
                                            .admit = admit,
                                            .admit_arg = p,
-                                           .max_connections = p->options.max_connections };
+                                           .max_connections = p->options.max_connections,
+                                           .request_ids = true };
     struct http_server *server;
     s->started = time(NULL);
     s->answer_seconds = p->options.answer_seconds;
+    s->ping_seconds = p->options.ping_seconds;
+    s->unload_seconds = p->options.unload_seconds;
     if (http_server_start(&options, &server, err) < 0)
         return -1;
     give_up_privileges();
@@ -191,6 +210,7 @@ int main(int argc, char **argv)
     plugin_loader_close(&p->loader);
     config_free(&p->config);
     bearer_free(&p->bearer);
+    bearer_free(&p->service.admin);
     if (p->options.check && fflush(stdout) != 0)
         status = 1;
     return status;

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MODELS_MAX = 64, ADAPTERS_MAX = 1024, WHERE_MAX = 256, SHA256_BYTES = 32 };
+enum { MODELS_MAX = 64, WHERE_MAX = 256, SHA256_BYTES = 32 };
 
 /* One entry being read. */
 struct reader {
@@ -59,6 +59,11 @@ static bool good_name(const char *name, const char *forbidden)
         if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || strchr(forbidden, name[i]))
             return false;
     return n > 0 && n <= LIMIT_NAME_BYTES;
+}
+
+bool config_adapter_name(const char *name)
+{
+    return good_name(name, "") && strcmp(name, "base") != 0;
 }
 
 static int required_string(const struct reader *r, const char *key, const char **out)
@@ -141,7 +146,7 @@ static int read_adapters(const struct reader *r, struct model_config *m)
     if (json_get_object(r->o, r->where, "adapter_map", &map, r->err) < 0)
         return -1;
     size_t n = map ? (size_t)json_object_object_length(map) : 0;
-    if (n > ADAPTERS_MAX)
+    if (n > LIMIT_ADAPTERS)
         return fault(r, "adapter_map", "has more than 1024 adapters");
     m->adapters = calloc(n ? n : 1, sizeof *m->adapters);
     if (!m->adapters)

@@ -52,6 +52,10 @@ int config_load(const char *path, struct server_config *out, struct airlock_erro
 int config_parse(const char *text, size_t size, const char *folder, struct server_config *out,
                  struct airlock_error *err);
 
+/* True for what may be the name of an adapter: 1 to LIMIT_NAME_BYTES without control characters,
+ * not "base", which is the model without one. */
+bool config_adapter_name(const char *name);
+
 void config_free(struct server_config *config);
 
 #endif

@@ -4,6 +4,7 @@
 #include "common/io.h"
 #include "common/limits.h"
 #include "common/log.h"
+#include "server/adapters.h"
 #include "server/options_schema.h"
 
 #include <stdio.h>
@@ -54,13 +55,6 @@ static llm_config instance_config(const char *name, const char *path, const char
     return out;
 }
 
-/* Where a loaded model computes; its adapters go there. */
-static const char *device_of(const struct model *m)
-{
-    const char *device = m->cls->device ? m->cls->device(m->instance) : NULL;
-    return device ? device : "cpu";
-}
-
 /* ---- before anything is made: classes and options -------------------------------------------- */
 
 static int find_model_class(struct model *m, struct plugin_loader *loader,
@@ -75,45 +69,43 @@ static int find_model_class(struct model *m, struct plugin_loader *loader,
     return options_check(m->described->options_schema, c->options, "options.", err);
 }
 
-static int find_adapter_classes(struct model *m, struct plugin_loader *loader,
-                                struct airlock_error *err)
+static int find_adapter_class(struct model *m, struct plugin_loader *loader, bool more_adapters,
+                              struct airlock_error *err)
 {
     const struct model_config *c = m->config;
-    if (c->n_adapters && (!(m->cls->caps & LLM_CAP_ADAPTERS) || !m->cls->attach))
+    bool able = (m->cls->caps & LLM_CAP_ADAPTERS) && m->cls->attach;
+    if (c->n_adapters && !able)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "adapter_map: class %s takes no adapters",
                                  c->class_name);
-    for (size_t i = 0; i < c->n_adapters; i++) {
-        struct model_adapter *a = &m->adapters[i];
-        const llm_class *found = plugin_loader_find(
-            loader, c->adapter_plugin ? c->adapter_plugin : DEFAULT_ADAPTER_PLUGIN, NULL, NULL,
-            LLM_KIND_ADAPTER, &a->plugin, err);
-        if (!found)
-            return -1;
-        a->cls = found->impl;
-    }
+    if (!able || (!c->n_adapters && !more_adapters))
+        return 0;
+    const llm_class *found =
+        plugin_loader_find(loader, c->adapter_plugin ? c->adapter_plugin : DEFAULT_ADAPTER_PLUGIN,
+                           NULL, NULL, LLM_KIND_ADAPTER, &m->adapter_plugin, err);
+    if (!found)
+        return -1;
+    m->adapter_cls = found->impl;
     return 0;
 }
 
 static int prepare(struct model *m, const struct model_config *c, struct plugin_loader *loader,
-                   struct airlock_error *err)
+                   bool more_adapters, struct airlock_error *err)
 {
     m->config = c;
-    m->adapters = calloc(c->n_adapters ? c->n_adapters : 1, sizeof *m->adapters);
-    if (!m->adapters)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     plugin_host_init(&m->host, c->name, NULL);
+    pthread_mutex_init(&m->control, NULL);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&m->released, &attr);
+    pthread_condattr_destroy(&attr);
     admission_init(&m->base, c->max_concurrent_per_adapter, c->queue);
     admission_init(&m->instances, 0, LIMIT_QUEUE_MAX);
-    m->n_adapters = c->n_adapters;
-    for (size_t i = 0; i < c->n_adapters; i++) {
-        m->adapters[i].config = &c->adapters[i];
-        plugin_host_init(&m->adapters[i].host, c->name, c->adapters[i].name);
-        admission_init(&m->adapters[i].admission, c->max_concurrent_per_adapter, c->queue);
-    }
     if (find_model_class(m, loader, err) < 0)
         return -1;
     m->instances.max_running = m->cls->max_concurrent;
-    return find_adapter_classes(m, loader, err);
+    return find_adapter_class(m, loader, more_adapters, err);
 }
 
 /* ---- making and loading ---------------------------------------------------------------------- */
@@ -148,37 +140,13 @@ static int load_model(struct model *m, const struct models_watch *watch, struct 
     return status == LLM_OK ? 0 : plugin_host_error(&m->host, status, &why, err);
 }
 
-static int open_adapter(struct model *m, size_t i, struct airlock_error *err)
-{
-    static uint64_t versions; /* main thread only */
-    struct model_adapter *a = &m->adapters[i];
-    plugin_host_serve_sites(&a->host, m->cls, m->instance, m->config->written_path);
-    llm_config config = instance_config(a->config->name, a->config->path, device_of(m));
-    config.threads = m->config->threads;
-    llm_error why = { .struct_size = sizeof why };
-    llm_adapter_inst *inst = NULL;
-    llm_status status = a->cls->open(&a->host.abi, &config, &inst, &why);
-    if (status != LLM_OK)
-        return plugin_host_error(&a->host, status, &why, err);
-    if (!inst)
-        return airlock_error_set(err, AIRLOCK_E_INTERNAL, "%s: open() gave no instance",
-                                 a->host.label);
-    a->abi = (llm_adapter){ sizeof a->abi, (uint32_t)i, ++versions, a->config->name, a->cls, inst };
-    why = (llm_error){ .struct_size = sizeof why };
-    status = m->cls->attach(m->instance, &a->abi, &why);
-    if (status != LLM_OK)
-        return plugin_host_error(&a->host, status, &why, err);
-    a->attached = true;
-    return 0;
-}
-
 static int bring_up(struct model *m, const struct models_watch *watch, struct airlock_error *err)
 {
     uint64_t start = io_now_ns();
     if (load_model(m, watch, err) < 0)
         return -1;
-    for (size_t i = 0; i < m->n_adapters; i++)
-        if (open_adapter(m, i, err) < 0)
+    for (size_t i = 0; i < m->config->n_adapters; i++)
+        if (adapter_load(m, m->config->adapters[i].name, m->config->adapters[i].path, err) < 0)
             return -1;
     log_info("%s: %s from %s ready with %zu adapter%s after %.1f s", m->config->name,
              m->config->class_name, m->plugin->path, m->n_adapters, m->n_adapters == 1 ? "" : "s",
@@ -186,8 +154,9 @@ static int bring_up(struct model *m, const struct models_watch *watch, struct ai
     return 0;
 }
 
-int models_open(const struct server_config *config, struct plugin_loader *loader, bool load,
-                const struct models_watch *watch, struct models *out, struct airlock_error *err)
+int models_open(const struct server_config *config, struct plugin_loader *loader,
+                bool more_adapters, const struct models_watch *watch, struct models *out,
+                struct airlock_error *err)
 {
     static const struct models_watch unwatched;
     *out = (struct models){ 0 };
@@ -197,40 +166,29 @@ int models_open(const struct server_config *config, struct plugin_loader *loader
     int rc = 0;
     for (size_t i = 0; i < config->n_models && rc == 0; i++) {
         out->n = i + 1;
-        rc = prepare(&out->all[i], &config->models[i], loader, err);
+        rc = prepare(&out->all[i], &config->models[i], loader, more_adapters, err);
         if (rc < 0)
             airlock_error_wrap(err, "model %s", config->models[i].name);
     }
-    for (size_t i = 0; load && i < config->n_models && rc == 0; i++)
+    for (size_t i = 0; i < config->n_models && rc == 0; i++)
         rc = bring_up(&out->all[i], watch ? watch : &unwatched, err);
     if (rc < 0)
         models_close(out);
     return rc;
 }
 
-static void close_adapter(struct model *m, struct model_adapter *a)
-{
-    if (a->attached && m->cls->detach)
-        m->cls->detach(m->instance, &a->abi);
-    if (a->abi.inst)
-        a->cls->close(a->abi.inst);
-}
-
 void models_close(struct models *models)
 {
     while (models->n) {
         struct model *m = &models->all[--models->n];
-        if (!m->adapters) /* prepare() did not get far */
-            continue;
-        for (size_t i = m->n_adapters; i > 0; i--)
-            close_adapter(m, &m->adapters[i - 1]);
+        adapters_close(m);
         if (m->instance)
             m->cls->destroy(m->instance);
-        for (size_t i = 0; i < m->n_adapters; i++)
-            admission_destroy(&m->adapters[i].admission);
         admission_destroy(&m->base);
         admission_destroy(&m->instances);
-        free(m->adapters);
+        pthread_cond_destroy(&m->released);
+        pthread_mutex_destroy(&m->lock);
+        pthread_mutex_destroy(&m->control);
     }
     free(models->all);
     *models = (struct models){ 0 };
@@ -257,22 +215,13 @@ struct model *models_find(const struct models *models, const char *name, size_t 
     return NULL;
 }
 
-struct model_adapter *model_adapter_find(struct model *model, const char *name, size_t size)
-{
-    for (size_t i = 0; i < model->n_adapters; i++)
-        if (same(model->adapters[i].config->name, name, size))
-            return &model->adapters[i];
-    return NULL;
-}
-
-void model_count(struct model *model, unsigned *running, unsigned *waiting)
+void model_count(struct model *model, unsigned *running, unsigned *waiting, unsigned *adapters)
 {
     unsigned r, w;
     admission_count(&model->instances, running, waiting);
     admission_count(&model->base, &r, &w);
-    *waiting += w;
-    for (size_t i = 0; i < model->n_adapters; i++) {
-        admission_count(&model->adapters[i].admission, &r, &w);
-        *waiting += w;
-    }
+    *waiting += w + adapters_waiting(model);
+    pthread_mutex_lock(&model->lock);
+    *adapters = (unsigned)model->n_adapters;
+    pthread_mutex_unlock(&model->lock);
 }

@@ -4,6 +4,7 @@
 #include "server/options.h"
 
 #include "common/http_server.h"
+#include "common/limits.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -20,6 +21,10 @@ static const char usage[] =
     "  --check                  load everything, print what would be served, exit\n"
     "  --answer-seconds N       a request may take so long, 0: no limit (600)\n"
     "  --drain-seconds N        running requests may take so long after SIGTERM (30)\n"
+    "  --ping-seconds N         a stream is silent for so long at most (10)\n"
+    "  --adapter-dir DIR        adapters may be loaded from here while serving; needs\n"
+    "  --admin-token-file FILE  what loading and unloading must bring in Airlock-Admin\n"
+    "  --unload-seconds N       an adapter's requests may take so long to end (30)\n"
     "  --max-connections N      open at once (1024)\n"
     "  --allow-remote           listen beyond this machine; needs --token-file\n"
     "  --token-file FILE        every request but /livez must bring this bearer token\n"
@@ -35,6 +40,10 @@ enum {
     OPT_ANSWER,
     OPT_DRAIN,
     OPT_CONNECTIONS,
+    OPT_PING,
+    OPT_ADAPTER_DIR,
+    OPT_ADMIN,
+    OPT_UNLOAD,
     OPT_ALLOW_REMOTE,
     OPT_TOKEN_FILE,
     OPT_LOG_FORMAT,
@@ -51,6 +60,10 @@ static const struct option long_options[] = {
     { "answer-seconds", required_argument, NULL, OPT_ANSWER },
     { "drain-seconds", required_argument, NULL, OPT_DRAIN },
     { "max-connections", required_argument, NULL, OPT_CONNECTIONS },
+    { "ping-seconds", required_argument, NULL, OPT_PING },
+    { "adapter-dir", required_argument, NULL, OPT_ADAPTER_DIR },
+    { "admin-token-file", required_argument, NULL, OPT_ADMIN },
+    { "unload-seconds", required_argument, NULL, OPT_UNLOAD },
     { "allow-remote", no_argument, NULL, OPT_ALLOW_REMOTE },
     { "token-file", required_argument, NULL, OPT_TOKEN_FILE },
     { "log-format", required_argument, NULL, OPT_LOG_FORMAT },
@@ -105,6 +118,20 @@ static int take(int c, const char *value, struct options *o)
         return number(value, 0, 1000000, &o->answer_seconds) ? 0 : wrong("--answer-seconds", value);
     case OPT_DRAIN:
         return number(value, 0, 1000000, &o->drain_seconds) ? 0 : wrong("--drain-seconds", value);
+    case OPT_ADAPTER_DIR:
+        o->adapter_dir = value;
+        return 0;
+    case OPT_ADMIN:
+        o->admin_token_file = value;
+        return 0;
+    case OPT_PING:
+        return number(value, 1, 3600, &o->ping_seconds)
+                   ? 0
+                   : wrong("--ping-seconds is from 1 to 3600", value);
+    case OPT_UNLOAD:
+        return number(value, 0, 3600, &o->unload_seconds)
+                   ? 0
+                   : wrong("--unload-seconds is from 0 to 3600", value);
     case OPT_CONNECTIONS:
         return number(value, 8, 65536, &o->max_connections)
                    ? 0
@@ -125,6 +152,8 @@ int options_parse(int argc, char **argv, struct options *o, int *status)
                            .log_level = LOG_LEVEL_INFO,
                            .answer_seconds = 600,
                            .drain_seconds = 30,
+                           .ping_seconds = LIMIT_PING_SECONDS,
+                           .unload_seconds = 30,
                            .max_connections = 1024 };
     int c;
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -142,6 +171,8 @@ int options_parse(int argc, char **argv, struct options *o, int *status)
         *status = wrong("what is this", argv[optind]);
     else if (!o->config)
         *status = wrong("--config is missing", NULL);
+    else if (!o->adapter_dir != !o->admin_token_file)
+        *status = wrong("--adapter-dir and --admin-token-file need each other", NULL);
     else if (o->allow_remote && !o->token_file)
         *status = wrong("--allow-remote needs --token-file", NULL);
     else if (!o->allow_remote && !http_listen_is_local(o->listen))

@@ -13,7 +13,8 @@ struct options {
     bool check, allow_remote;
     enum log_format log_format;
     enum log_level log_level;
-    unsigned answer_seconds, drain_seconds, max_connections;
+    const char *adapter_dir, *admin_token_file; /* both or none */
+    unsigned answer_seconds, drain_seconds, ping_seconds, unload_seconds, max_connections;
 };
 
 /* 0: go on; -1: exit with *status (help and version were printed, or what is wrong with the usage

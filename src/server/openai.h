@@ -1,0 +1,24 @@
+/*
+ * openai.h - POST /v1/chat/completions and /v1/completions, whole and as streams.
+ */
+#ifndef AIRLOCK_OPENAI_H
+#define AIRLOCK_OPENAI_H
+
+#include "common/http_server.h"
+#include "server/exchange.h"
+#include "server/openai_request.h"
+
+/* arg of each: struct service *. */
+void openai_chat(const struct http_request *request, struct http_reply *reply, void *arg);
+void openai_completions(const struct http_request *request, struct http_reply *reply, void *arg);
+
+/* For the other routes that name a model as OpenAI's do: reads the body (exchange_init() was done),
+ * takes the caller's header, finds model and adapter, and checks what the model can.  0, or -1 with
+ * the refusal in reply.  q is to be freed in any case. */
+int openai_begin(struct exchange *x, enum openai_route route, const struct http_request *request,
+                 struct openai_request *q, struct http_reply *reply);
+
+/* x->failure as a reply. */
+void openai_reply_failure(const struct exchange *x, struct http_reply *reply);
+
+#endif
