@@ -19,3 +19,7 @@ EXTRA_PROGRAMS += tests/bench/bench_constraint
 tests_bench_bench_constraint_SOURCES = tests/bench/bench_constraint.c
 tests_bench_bench_constraint_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_bench_bench_constraint_LDADD = libengine.la libbase.la
+EXTRA_PROGRAMS += tests/bench/bench_serving
+tests_bench_bench_serving_SOURCES = tests/bench/bench_serving.c
+tests_bench_bench_serving_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_bench_bench_serving_LDADD = libengine.la libops.la libbase.la
