@@ -130,6 +130,40 @@ START_TEST(the_same_sixteen_tokens_at_another_place_are_another_block)
 }
 END_TEST
 
+/* Sixty nodes in 64 buckets: some share one whatever the key is.  All have equal tokens, so only
+ * their parents differ; and then all have one parent, so only their tokens do. */
+START_TEST(nodes_in_one_bucket_are_not_mistaken_for_each_other)
+{
+    enum { MANY = 60, DEPTH = 5 };
+    static struct seq s[MANY];
+    struct fixture f;
+    char salt[MANY / DEPTH];
+    open_cache(&f, MANY);
+    for (size_t i = 0; i < MANY / DEPTH; i++) {
+        salt[i] = (char)i;
+        seq_init(&s[i], 0, &(struct prefix_root){ .salt = &salt[i], .n_salt = 1 });
+        memset(s[i].ids, 0, sizeof s[i].ids);
+        ck_assert_uint_eq(find(&f, &s[i], DEPTH), 0);
+        compute(&f, &s[i], DEPTH);
+        for (size_t k = 0; k < i; k++)
+            for (size_t b = 0; b < DEPTH; b++)
+                ck_assert_int_ne(s[i].table.blocks[b], s[k].table.blocks[b]);
+    }
+    for (size_t i = 0; i < MANY / DEPTH; i++) {
+        ck_assert_uint_eq(known(&f, &s[i], DEPTH + 1), DEPTH);
+        release(&f, &s[i]);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        seq_init(&s[i], (int32_t)i, &plain);
+        ck_assert_uint_eq(find(&f, &s[i], 1), 0);
+        compute(&f, &s[i], 1);
+    }
+    for (size_t i = 0; i < MANY; i++)
+        release(&f, &s[i]);
+    close_cache(&f);
+}
+END_TEST
+
 START_TEST(every_part_of_the_root_tells_prefixes_apart)
 {
     int one, two;
@@ -376,6 +410,7 @@ int main(void)
     const TTest *const tests[] = {
         a_block_is_found_again_by_the_same_tokens_only_as_far_as_they_are_the_same,
         the_same_sixteen_tokens_at_another_place_are_another_block,
+        nodes_in_one_bucket_are_not_mistaken_for_each_other,
         every_part_of_the_root_tells_prefixes_apart,
         who_computed_the_same_meanwhile_gets_the_first_ones_block,
         blocks_found_later_replace_those_not_computed_yet,
