@@ -23,3 +23,7 @@ tests_fuzz_fuzz_tokenizer_SOURCES = tests/fuzz/fuzz_tokenizer.c tests/fuzz/repla
 tests_fuzz_fuzz_tokenizer_LDADD = libengine.la libbase.la
 tests_fuzz_fuzz_http_answer_SOURCES = tests/fuzz/fuzz_http_answer.c tests/fuzz/replay.c src/client/http_answer.c
 tests_fuzz_fuzz_http_answer_LDADD = libbase.la
+check_PROGRAMS += tests/fuzz/fuzz_json_schema
+tests_fuzz_fuzz_json_schema_SOURCES = tests/fuzz/fuzz_json_schema.c tests/fuzz/replay.c
+tests_fuzz_fuzz_json_schema_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_fuzz_json_schema_LDADD = libengine.la libbase.la

@@ -9,6 +9,7 @@ include tests/ops.mk
 include tests/tokenizer.mk
 include tests/weights.mk
 include tests/engine.mk
+include tests/constraint.mk
 include tests/lora.mk
 include tests/e2e.mk
 include tests/fuzz.mk

@@ -18,6 +18,11 @@ tokenizer)
     set -- plugins/engine/tokenizer.c plugins/engine/tokenizer_file.c plugins/engine/tokenizer_vocab.c \
         plugins/engine/tokenizer_bpe.c plugins/engine/tokenizer_split.c plugins/engine/tokenizer_o200k.c \
         plugins/engine/tokenizer_added.c ;;
+json_schema)
+    set -- plugins/engine/json_automaton.c plugins/engine/json_lexer.c plugins/engine/json_lexer_dfa.c \
+        plugins/engine/json_range.c plugins/engine/json_pattern.c plugins/engine/json_schema.c \
+        plugins/engine/json_builder.c plugins/engine/json_types.c plugins/engine/json_containers.c \
+        plugins/engine/json_merge.c ;;
 http_answer) set -- src/client/http_answer.c ;;
 *) [ $# -gt 0 ] || { echo "fuzz.sh: name the sources of $target" >&2; exit 2; } ;;
 esac
