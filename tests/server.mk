@@ -6,14 +6,15 @@ tests_fakes_model_la_LDFLAGS = $(FAKE_PLUGIN_LDFLAGS)
 tests_fakes_lora_la_SOURCES = tests/fakes/adapter_plugin.c
 tests_fakes_lora_la_LDFLAGS = $(FAKE_PLUGIN_LDFLAGS)
 
-server_test_scripts = tests/test_server.sh tests/test_server_plugins.sh
+server_test_scripts = tests/test_server.sh tests/test_server_openai.sh tests/test_server_plugins.sh \
+	tests/test_openapi.sh
 dist_check_SCRIPTS += $(server_test_scripts)
 TESTS += $(server_test_scripts)
 EXTRA_DIST += tests/server_lib.sh tests/fakes/bad_plugin.c
-tests/test_server.log tests/test_server_plugins.log: airlock-server tests/fakes/model.la \
+tests/test_server.log tests/test_server_openai.log tests/test_server_plugins.log: airlock-server tests/fakes/model.la \
 	tests/fakes/lora.la
 
-server_tests = tests/test_model_config tests/test_admission
+server_tests = tests/test_model_config tests/test_admission tests/test_openai_request
 if HAVE_CHECK
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
@@ -25,3 +26,6 @@ tests_test_model_config_LDADD = libserver.la $(CHECK_LIBS)
 tests_test_admission_SOURCES = tests/test_admission.c tests/suite.h
 tests_test_admission_CFLAGS = $(server_test_cflags)
 tests_test_admission_LDADD = libserver.la $(CHECK_LIBS)
+tests_test_openai_request_SOURCES = tests/test_openai_request.c tests/suite.h
+tests_test_openai_request_CFLAGS = $(server_test_cflags)
+tests_test_openai_request_LDADD = libserver.la $(CHECK_LIBS)

@@ -200,6 +200,67 @@ START_TEST(chunks_are_put_together)
 }
 END_TEST
 
+/* A request of n chunks of six bytes each; the caller frees it. */
+static char *six_byte_chunks(size_t n, size_t *size)
+{
+    static const char head[] = "POST /only HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n\r\n";
+    static const char chunk[] = "6\r\nabcdef\r\n", end[] = "0\r\n\r\n";
+    char *text = malloc(sizeof head + n * sizeof chunk + sizeof end), *p = text;
+    ck_assert_ptr_nonnull(text);
+    p = stpcpy(p, head);
+    for (size_t i = 0; i < n; i++)
+        p = stpcpy(p, chunk);
+    p = stpcpy(p, end);
+    *size = (size_t)(p - text);
+    return text;
+}
+
+/* A7: memory and stack do not grow with the number of chunks. */
+START_TEST(three_megabytes_in_chunks_of_six_bytes_hit_the_limit)
+{
+    size_t size;
+    start();
+    char *text = six_byte_chunks(10000, &size);
+    ask_n(text, size, 2000);
+    ck_assert_int_eq(status(), 200);
+    ck_assert_ptr_nonnull(strstr(answer, "abcdefabcdef"));
+    free(text);
+    text = six_byte_chunks(500000, &size);
+    ask_n(text, size, 10000);
+    ck_assert_int_eq(status(), 413);
+    free(text);
+    stop();
+}
+END_TEST
+
+START_TEST(each_answer_has_the_id_of_its_request)
+{
+    struct http_server_options with_ids = { .request_ids = true };
+    start_with(with_ids);
+    ask("GET /echo HTTP/1.1\r\n" H "X-Request-Id: aB3._-\r\n\r\n");
+    ck_assert_ptr_nonnull(strstr(answer, "X-Request-Id: aB3._-\r\n"));
+    static const char *const made[] = {
+        "GET /echo HTTP/1.1\r\n" H "\r\n",
+        "GET /echo HTTP/1.1\r\n" H "X-Request-Id: a b\r\n\r\n",
+        "GET /echo HTTP/1.1\r\n" H "X-Request-Id: "
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n",
+        "GET /none HTTP/1.1\r\n" H "\r\n",
+        "PUT /echo HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n",
+        "GET /echo HTTP/1.1\r\n" H "Content-Length: 3\r\n\r\nabc"
+    };
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        ask(made[i]);
+        const char *id = strstr(answer, "X-Request-Id: req-");
+        ck_assert_msg(id && strspn(id + 18, "0123456789abcdef") == 16, "%s: %s", made[i], answer);
+    }
+    stop();
+    start();
+    ask("GET /echo HTTP/1.1\r\n" H "X-Request-Id: a\r\n\r\n");
+    ck_assert_ptr_null(strstr(answer, "X-Request-Id"));
+    stop();
+}
+END_TEST
+
 START_TEST(a_connection_is_used_again)
 {
     start();
@@ -534,6 +595,8 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_body_comes_back);
     tcase_add_test(t, chunks_are_put_together);
+    tcase_add_test(t, three_megabytes_in_chunks_of_six_bytes_hit_the_limit);
+    tcase_add_test(t, each_answer_has_the_id_of_its_request);
     tcase_add_test(t, a_connection_is_used_again);
     tcase_add_test(t, unknown_paths_and_methods_get_json);
     tcase_add_test(t, only_the_exact_spelling_of_a_path_is_a_route);

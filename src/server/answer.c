@@ -481,15 +481,17 @@ static bool queued(const struct answer *a)
     return false;
 }
 
-bool answer_failed_at_once(struct answer *a, int timeout_ms)
+enum answer_kind answer_first(struct answer *a, int timeout_ms)
 {
     struct timespec until = in_ms((unsigned)timeout_ms);
     pthread_mutex_lock(&a->lock);
     while (!ready_choice(a) && !a->failed && wait_news(a, timeout_ms, &until))
         ;
-    bool failed = a->failed && !queued(a);
+    enum answer_kind kind = a->failed && !queued(a) ? ANSWER_ERROR
+                            : ready_choice(a)       ? ANSWER_TEXT
+                                                    : ANSWER_SILENCE;
     pthread_mutex_unlock(&a->lock);
-    return failed;
+    return kind;
 }
 
 const struct airlock_error *answer_error(const struct answer *a)

@@ -65,8 +65,9 @@ int answer_start(const struct answer_order *order, struct answer **out, struct a
 void answer_next(struct answer *answer, int timeout_ms, struct answer_event *event);
 void answer_event_free(struct answer_event *event);
 
-/* Waits for the first event, at most timeout_ms.  True: it is an ANSWER_ERROR. */
-bool answer_failed_at_once(struct answer *answer, int timeout_ms);
+/* Waits for the first event, at most timeout_ms, and leaves it where it is: ANSWER_ERROR,
+ * ANSWER_SILENCE, or ANSWER_TEXT for any other. */
+enum answer_kind answer_first(struct answer *answer, int timeout_ms);
 
 /* After ANSWER_ERROR: why, as generation_run() says. */
 const struct airlock_error *answer_error(const struct answer *answer);

@@ -89,11 +89,14 @@ int stream_reply(struct exchange *x, const struct stream_format *format, void *c
     *s = (struct stream){
         .exchange = x, .format = format, .ctx = ctx, .out = BYTES_INIT(PENDING_BYTES), .status = 499
     }; /* until it has ended in another way */
-    if (answer_failed_at_once(x->answer, (int)x->service->ping_seconds * 1000)) {
+    enum answer_kind first = answer_first(x->answer, (int)x->service->ping_seconds * 1000);
+    if (first == ANSWER_ERROR) {
         exchange_failed(x);
         free(s);
         return -1;
     }
+    if (first == ANSWER_SILENCE && format->ping)
+        bytes_add_text(&s->out, format->ping);
     reply->status = 200;
     reply->content_type = format->content_type;
     reply->read = stream_read;

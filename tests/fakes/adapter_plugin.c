@@ -50,11 +50,18 @@ static void fake_close(llm_adapter_inst *inst)
     free(inst);
 }
 
+static uint64_t fake_memory(llm_adapter_inst *inst)
+{
+    (void)inst;
+    return 4711;
+}
+
 static const llm_adapter_class adapter = { .struct_size = sizeof(llm_adapter_class),
                                            .open = fake_open,
                                            .target = fake_target,
                                            .apply = fake_apply,
-                                           .close = fake_close };
+                                           .close = fake_close,
+                                           .memory = fake_memory };
 static const llm_class adapter_class = { sizeof(llm_class), LLM_KIND_ADAPTER, "FakeAdapter", NULL,
                                          &adapter };
 static const llm_class *const classes[] = { &adapter_class, NULL };

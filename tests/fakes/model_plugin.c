@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #ifdef LLM_NOTE
 LLM_NOTE(LLM_KIND_MODEL);
@@ -149,22 +150,137 @@ static llm_status do_log(struct call *c, const char *arg)
     return emit(c, "logged", 6);
 }
 
+/* "die TEXT": says it and fails. */
+static llm_status do_die(struct call *c, const char *arg)
+{
+    if (emit(c, arg, strlen(arg)) == LLM_OK)
+        return fail(c->err, LLM_E_INTERNAL, "died at 0x7fff in /secret/path");
+    return LLM_E_CANCELLED;
+}
+
+/* "gate DIR N": says "1;", and each next number when DIR/NUMBER is there. */
+static llm_status do_gate(struct call *c, const char *arg)
+{
+    char dir[256], path[320], text[16];
+    int n = 0;
+    if (sscanf(arg, "%255s %d", dir, &n) != 2)
+        return fail(c->err, LLM_E_REQUEST, "gate");
+    for (int i = 1; i <= n; i++) {
+        snprintf(path, sizeof path, "%s/%d", dir, i);
+        while (i > 1 && access(path, F_OK) != 0) {
+            if (c->sink->cancelled(c->sink)) {
+                c->model->host->log(c->model->host, LLM_LOG_INFO, "gate cancelled", 14);
+                return LLM_E_CANCELLED;
+            }
+            nap(5);
+        }
+        snprintf(text, sizeof text, "%d;", i);
+        if (emit(c, text, strlen(text)) != LLM_OK)
+            return LLM_E_CANCELLED;
+    }
+    return LLM_OK;
+}
+
+/* "forever": words without end, as fast as they go. */
+static llm_status do_forever(struct call *c, const char *arg)
+{
+    static char block[4096];
+    memset(block, 'w', sizeof block);
+    (void)arg;
+    while (emit(c, block, sizeof block) == LLM_OK)
+        ;
+    c->model->host->log(c->model->host, LLM_LOG_INFO, "forever stopped", 15);
+    return LLM_E_CANCELLED;
+}
+
+/* "tokens A|B|C": each is a token, with the alternatives "x" and "y"; then an end token. */
+static llm_status do_tokens(struct call *c, const char *arg)
+{
+    static const llm_logprob x = { sizeof x, 0, 7, -1.5, { "x", 1 } };
+    static const llm_logprob y = { sizeof y, 0, 8, -1e300 * 1e300, { "\xff", 1 } };
+    static const llm_logprob *const top[] = { &x, &y };
+    int64_t wanted = c->request->params->logprobs;
+    llm_status status = LLM_OK;
+    for (int last = 0; !last && status == LLM_OK;) {
+        size_t n = strcspn(arg, "|");
+        last = !arg[n];
+        llm_token t = { sizeof t, (uint32_t)(wanted < 2 ? wanted : 2), 5, -0.25, { arg, n }, top };
+        if (c->sink->token)
+            c->sink->token(c->sink, &t);
+        status = emit(c, arg, n);
+        arg += n + 1;
+    }
+    llm_token end = { sizeof end, 0, 9, -0.5, { "<|end|>", 7 }, NULL };
+    if (c->sink->token)
+        c->sink->token(c->sink, &end);
+    return status;
+}
+
+/* "calls N TEXT": the text, then N calls of the function "f". */
+static llm_status do_calls(struct call *c, const char *arg)
+{
+    char *text;
+    long n = strtol(arg, &text, 10);
+    if (*text && emit(c, text + 1, strlen(text + 1)) != LLM_OK)
+        return LLM_E_CANCELLED;
+    for (long i = 0; i < n && c->sink->tool_call; i++) {
+        char arguments[32];
+        int size = snprintf(arguments, sizeof arguments, "{\"i\":%ld}", i);
+        llm_tool_call call = {
+            sizeof call, (uint32_t)i, { "f", 1 }, { arguments, (uint64_t)size }
+        };
+        c->stats->tokens_out++;
+        if (c->sink->tool_call(c->sink, &call))
+            return LLM_E_CANCELLED;
+    }
+    c->stats->finish = LLM_FINISH_TOOL_CALLS;
+    return LLM_OK;
+}
+
+/* "request": what it holds beyond "params", as text. */
+static llm_status do_request(struct call *c, const char *arg)
+{
+    const llm_request *r = c->request;
+    char text[4096];
+    (void)arg;
+    int n = snprintf(
+        text, sizeof text,
+        "seed=%lld tools=%.*s choice=%.*s constraint=%u %.*s salt=%.*s stop=%llu bias=%llu "
+        "images=%llu audios=%llu mime=%.*s",
+        (long long)r->params->seed, (int)r->tools.len, r->tools.ptr, (int)r->tool_choice.len,
+        r->tool_choice.ptr, r->constraint ? r->constraint->kind : 0,
+        r->constraint ? (int)r->constraint->text.len : 0,
+        r->constraint ? r->constraint->text.ptr : "", (int)r->cache_salt.len, r->cache_salt.ptr,
+        (unsigned long long)r->n_stop, (unsigned long long)r->n_logit_bias,
+        (unsigned long long)r->n_images, (unsigned long long)r->n_audios,
+        r->n_images ? (int)r->images[0]->mime.len : 0, r->n_images ? r->images[0]->mime.ptr : "");
+    for (uint64_t i = 0; i + 1 < r->n_messages; i++)
+        n +=
+            snprintf(text + n, sizeof text - (size_t)n, " %d[%.*s|%.*s|%.*s]", r->messages[i]->role,
+                     (int)r->messages[i]->content.len, r->messages[i]->content.ptr,
+                     (int)r->messages[i]->tool_calls.len, r->messages[i]->tool_calls.ptr,
+                     (int)r->messages[i]->tool_call_id.len, r->messages[i]->tool_call_id.ptr);
+    return emit(c, text, (size_t)n);
+}
+
 static const struct {
     const char *word;
     llm_status (*run)(struct call *c, const char *arg);
-} commands[] = { { "echo", do_echo },     { "sleep", do_sleep }, { "deaf", do_deaf },
-                 { "flood", do_flood },   { "fail", do_fail },   { "bytes", do_bytes },
-                 { "params", do_params }, { "image", do_image }, { "crash", do_crash },
-                 { "log", do_log } };
+} commands[] = { { "echo", do_echo },      { "sleep", do_sleep }, { "deaf", do_deaf },
+                 { "flood", do_flood },    { "fail", do_fail },   { "bytes", do_bytes },
+                 { "params", do_params },  { "image", do_image }, { "crash", do_crash },
+                 { "log", do_log },        { "die", do_die },     { "gate", do_gate },
+                 { "tokens", do_tokens },  { "calls", do_calls }, { "request", do_request },
+                 { "forever", do_forever } };
 
 static llm_status fake_generate(llm_model *m, const llm_request *r, const llm_sink *sink,
                                 llm_stats *stats, llm_error *err)
 {
     struct call c = { m, r, sink, stats, err };
     llm_status status = LLM_E_REQUEST;
-    if (!r->n_messages)
+    if (!r->n_messages && !r->prompt.len)
         return fail(err, LLM_E_REQUEST, "fake: there must be a message");
-    const llm_str *content = &r->messages[r->n_messages - 1]->content;
+    const llm_str *content = r->n_messages ? &r->messages[r->n_messages - 1]->content : &r->prompt;
     char *text = calloc(1, content->len + 1);
     if (!text)
         return fail(err, LLM_E_NO_MEMORY, "fake: out of memory");
@@ -258,6 +374,77 @@ static const llm_model_class plain_model = {
     .generate = fake_generate,
     .destroy = fake_destroy,
 };
+/* A token is a byte. */
+static llm_status fake_tokenize(llm_model *m, const llm_request *r, int64_t *ids, uint64_t capacity,
+                                uint64_t *n, llm_error *err)
+{
+    (void)m, (void)err;
+    *n = 0;
+    for (uint64_t i = 0; i < r->n_messages + (r->n_messages == 0); i++) {
+        const llm_str *s = r->n_messages ? &r->messages[i]->content : &r->prompt;
+        for (uint64_t k = 0; k < s->len; k++, ++*n)
+            if (*n < capacity)
+                ids[*n] = (unsigned char)s->ptr[k];
+    }
+    return LLM_OK;
+}
+
+static llm_status fake_detokenize(llm_model *m, const int64_t *ids, uint64_t n,
+                                  const llm_sink *sink, llm_error *err)
+{
+    (void)m;
+    for (uint64_t i = 0; i < n; i++) {
+        char byte = (char)ids[i];
+        if (ids[i] > 255)
+            return fail(err, LLM_E_REQUEST, "fake: a token is a byte");
+        if (sink->emit(sink, &byte, 1))
+            return LLM_E_CANCELLED;
+    }
+    return LLM_OK;
+}
+
+static void fake_metrics(llm_model *m, void (*report)(void *ctx, const llm_metric *metric),
+                         void *ctx)
+{
+    static const double bounds[] = { 0.5, 1 };
+    static const uint64_t buckets[] = { 2, 3 };
+    const llm_metric all[] = {
+        { sizeof(llm_metric), LLM_METRIC_GAUGE, "kv_blocks", "Blocks.", 12.5, 0, NULL, NULL, 0 },
+        { sizeof(llm_metric), LLM_METRIC_COUNTER, "steps", "Steps.", 7, 0, NULL, NULL, 0 },
+        { sizeof(llm_metric), LLM_METRIC_GAUGE, "bad name{", "Left out.", 1, 0, NULL, NULL, 0 },
+        { sizeof(llm_metric), LLM_METRIC_HISTOGRAM, "step_seconds", "Steps\nby time.", 2.5, 4,
+          bounds, buckets, 2 },
+    };
+    (void)m;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        report(ctx, &all[i]);
+}
+
+static const void *fake_extension(const char *id)
+{
+    static const llm_ext_tokenizer tokenizer = { sizeof tokenizer, 0, fake_tokenize,
+                                                 fake_detokenize };
+    static const llm_ext_metrics metrics = { sizeof metrics, 0, fake_metrics };
+    return strcmp(id, LLM_EXT_TOKENIZER) == 0 ? (const void *)&tokenizer
+           : strcmp(id, LLM_EXT_METRICS) == 0 ? (const void *)&metrics
+                                              : NULL;
+}
+
+/* Can everything. */
+static const llm_model_class able_model = {
+    .struct_size = sizeof(llm_model_class),
+    .caps = LLM_CAP_IMAGES | LLM_CAP_ADAPTERS | LLM_CAP_AUDIOS | LLM_CAP_PROMPT | LLM_CAP_STOP |
+            LLM_CAP_LOGIT_BIAS | LLM_CAP_CONSTRAINT | LLM_CAP_TOOLS | LLM_CAP_LOGPROBS |
+            LLM_CAP_SEED,
+    .create = fake_create,
+    .load = fake_load,
+    .generate = fake_generate,
+    .destroy = fake_destroy,
+    .site = fake_site,
+    .attach = fake_attach,
+    .detach = fake_detach,
+    .extension = fake_extension,
+};
 static const char schema[] = "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
                              "\"depth\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},"
                              "\"mood\":{\"enum\":[\"good\",\"bad\"]},"
@@ -266,7 +453,9 @@ static const llm_class model_class = { sizeof(llm_class), LLM_KIND_MODEL, "LLMMo
                                        &model };
 static const llm_class plain_class = { sizeof(llm_class), LLM_KIND_MODEL, "PlainFake", NULL,
                                        &plain_model };
-static const llm_class *const classes[] = { &model_class, &plain_class, NULL };
+static const llm_class able_class = { sizeof(llm_class), LLM_KIND_MODEL, "LLMModelAble", NULL,
+                                      &able_model };
+static const llm_class *const classes[] = { &model_class, &plain_class, &able_class, NULL };
 static const llm_plugin plugin = { LLM_PLUGIN_HEAD, "org.airlock.test.model", "1.0.0", classes };
 
 const llm_plugin *llm_plugin_query_1(void)
