@@ -27,3 +27,7 @@ check_PROGRAMS += tests/fuzz/fuzz_json_schema
 tests_fuzz_fuzz_json_schema_SOURCES = tests/fuzz/fuzz_json_schema.c tests/fuzz/replay.c
 tests_fuzz_fuzz_json_schema_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_fuzz_fuzz_json_schema_LDADD = libengine.la libbase.la
+check_PROGRAMS += tests/fuzz/fuzz_openai_request
+tests_fuzz_fuzz_openai_request_SOURCES = tests/fuzz/fuzz_openai_request.c tests/fuzz/replay.c
+tests_fuzz_fuzz_openai_request_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_fuzz_openai_request_LDADD = libserver.la

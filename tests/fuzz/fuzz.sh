@@ -14,6 +14,9 @@ safetensors | phi4_config)
 peft_config) set -- plugins/lora/peft_config.c plugins/lora/pattern.c ;;
 request) set -- src/common/request.c src/common/utf8.c ;;
 model_config) set -- src/server/model_config.c ;;
+openai_request)
+    set -- src/server/openai_request.c src/server/openai_messages.c src/server/openai_tools.c \
+        src/server/abi_request.c src/common/base64.c ;;
 tokenizer)
     set -- plugins/engine/tokenizer.c plugins/engine/tokenizer_file.c plugins/engine/tokenizer_vocab.c \
         plugins/engine/tokenizer_bpe.c plugins/engine/tokenizer_split.c plugins/engine/tokenizer_o200k.c \
