@@ -291,6 +291,16 @@ long metric(const char *line_start)
     return at ? strtol(at + strlen(line_start), NULL, 10) : 0;
 }
 
+long metric_wait(const char *line_start, long least)
+{
+    long value = metric(line_start);
+    for (int waited = 0; value < least && waited < PATIENCE_MS; waited += 20) {
+        usleep(20000);
+        value = metric(line_start);
+    }
+    return value;
+}
+
 bool eventually(bool (*condition)(void))
 {
     for (int waited = 0; waited < PATIENCE_MS; waited += 20) {

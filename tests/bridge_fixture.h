@@ -57,6 +57,9 @@ void read_answer(int fd, struct answer *out);
  */
 long count_of(const char *name);
 long metric(const char *line_start);
+/* As metric(), but waits until it is at least that: streams are counted after their end was sent.
+ */
+long metric_wait(const char *line_start, long least);
 
 /* Waits until condition() is true, or PATIENCE_MS.  The last verdict. */
 bool eventually(bool (*condition)(void));
