@@ -397,6 +397,10 @@ static enum MHD_Result check_header(void *cls, enum MHD_ValueKind kind, const ch
         check->encodings++;
         if (strcasecmp(value, "chunked") != 0)
             check->wrong = "Transfer-Encoding is not supported";
+    } else if (strncasecmp(key, "Content-Length", 14) == 0 ||
+               strncasecmp(key, "Transfer-Encoding", 17) == 0) {
+        check->wrong = "A header line is folded"; /* libmicrohttpd joins an empty value's fold to
+                                                     the name */
     }
     return MHD_YES;
 }
