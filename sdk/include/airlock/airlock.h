@@ -174,7 +174,7 @@ typedef struct airlock_chat_request {
     const airlock_parameters *parameters; /* do_sample 0 is temperature 0 */
     const char *const *stop;              /* texts that end the answer and are not part of it */
     size_t n_stop;
-    int use_seed; /* other than 0: the same seed, the same answer */
+    long use_seed; /* other than 0: the same seed, the same answer */
     long seed;
     const char *tools;       /* JSON array: [{"type":"function","function":{"name":..., ...}}] */
     const char *tool_choice; /* "auto", "none", "required", or a function's name */
