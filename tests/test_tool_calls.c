@@ -64,8 +64,15 @@ static const struct {
     { OPEN "[{\"name\":7,\"arguments\":{}}]" CLOSE, "[{\"name\":7,\"arguments\":{}}]" },
     { OPEN "[{\"name\":\"f\",\"arguments\":\"x\"}]" CLOSE,
       "[{\"name\":\"f\",\"arguments\":\"x\"}]" },
-    { OPEN "[{\"name\":\"f\",\"arguments\":{}},{\"name\":\"\"}]" CLOSE,
-      "[{\"name\":\"f\",\"arguments\":{}},{\"name\":\"\"}]" },
+    { OPEN "[{\"name\":\"\"},{\"name\":\"f\",\"arguments\":{}}]" CLOSE,
+      "[{\"name\":\"\"},{\"name\":\"f\",\"arguments\":{}}]" },
+    { OPEN "[[{\"name\":\"f\",\"arguments\":{}}]]" CLOSE, "[[{\"name\":\"f\",\"arguments\":{}}]]" },
+    /* a call stays one, whatever comes behind it */
+    { OPEN "[{\"name\":\"f\",\"arguments\":{}},{\"name\":\"\"}]" CLOSE, "{\"name\":\"\"}] f{}" },
+    { OPEN "[{\"name\":\"f\",\"arguments\":{\"s\":\"}]\\\"\\\\\"}}, {\"name\": \"g\", \"argu",
+      "{\"name\": \"g\", \"argu f{\"s\":\"}]\\\"\\\\\"}" },
+    { OPEN "[{\"name\":\"f\",\"arguments\":{}}, ", " f{}" },
+    { OPEN "{\"name\":\"f\",\"arguments\":{}} and more" CLOSE, "and more f{}" },
     { OPEN "half", "half" },
     { OPEN, "" },
     { "<|tool_", "<|tool_" },
@@ -85,6 +92,22 @@ START_TEST(every_split_of_an_answer_gives_the_same_text_and_calls)
         parse(cases[i].answer, SIZE_MAX, got, sizeof got);
         ck_assert_str_eq(got, cases[i].want);
     }
+}
+END_TEST
+
+START_TEST(a_call_is_taken_as_soon_as_it_is_whole)
+{
+    static const char answer[] = OPEN "[{\"name\":\"f\",\"arguments\":{}}";
+    struct tool_calls t;
+    struct bytes text = BYTES_INIT(1 << 20);
+    tool_calls_init(&t);
+    ck_assert_int_eq(tool_calls_add(&t, answer, sizeof answer - 2, &text), 0);
+    ck_assert_uint_eq(t.n, 0);
+    ck_assert_int_eq(tool_calls_add(&t, "}", 1, &text), 0);
+    ck_assert_uint_eq(t.n, 1);
+    ck_assert_uint_eq(text.size, 0);
+    tool_calls_free(&t);
+    bytes_free(&text);
 }
 END_TEST
 
@@ -187,6 +210,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = { every_split_of_an_answer_gives_the_same_text_and_calls,
+                                   a_call_is_taken_as_soon_as_it_is_whole,
                                    text_that_cannot_become_a_marker_is_passed_on_at_once,
                                    long_answers_are_read_in_linear_time_and_bounded_memory,
                                    definitions_are_checked_and_written_for_the_prompt,

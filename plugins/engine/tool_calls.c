@@ -1,4 +1,4 @@
-/* tool_calls.c - looks for markers in growing text, and reads the JSON between them once it is
+/* tool_calls.c - looks for markers in growing text, and reads each object between them once it is
  * whole; see tool_calls.h. */
 #include "tool_calls.h"
 
@@ -67,39 +67,100 @@ static int read_call(struct json_object *o, struct tool_call *out)
     return -1;
 }
 
-/* As read_call(), for all: either every item is a call, or none is taken. */
-static int read_calls(struct tool_calls *t, struct json_object *o)
+/* The object held[list.item .. end) is whole: takes it, and drops it with what stands before it. */
+static int take_item(struct tool_calls *t, size_t end)
 {
-    bool list = json_object_is_type(o, json_type_array);
-    size_t n = list ? json_object_array_length(o) : 1;
-    if (n == 0 || n > TOOL_CALLS_MAX - t->n)
-        return 0;
-    struct tool_call *calls = realloc(t->calls, (t->n + n) * sizeof *calls);
-    if (!calls)
-        return -1;
-    t->calls = calls;
-    for (size_t i = 0; i < n; i++) {
-        int found = read_call(list ? json_object_array_get_idx(o, i) : o, &calls[t->n + i]);
-        if (found == 1)
-            continue;
-        while (i-- > 0)
-            free_call(&calls[t->n + i]);
+    struct tool_list *l = &t->list;
+    l->state = TOOL_LIST_TEXT;
+    struct json_object *o =
+        json_parse_max(t->held.data + l->item, end - l->item, TOOL_CALLS_MAX_JSON, NULL);
+    struct tool_call call;
+    int found = o && t->n < TOOL_CALLS_MAX ? read_call(o, &call) : 0;
+    json_object_put(o);
+    if (found <= 0)
         return found;
+    struct tool_call *calls = realloc(t->calls, (t->n + 1) * sizeof *calls);
+    if (!calls) {
+        free_call(&call);
+        return -1;
     }
-    t->n += n;
-    return 1;
+    t->calls = calls;
+    t->calls[t->n++] = call;
+    bytes_drop_front(&t->held, end);
+    t->searched = l->read = 0;
+    l->taken = true;
+    l->state = l->listed ? TOOL_LIST_AFTER : TOOL_LIST_END;
+    return 0;
 }
 
-/* Judges the held text, which is whole: calls, or text. */
+/* One byte in an object.  True: it was the last one. */
+static bool read_item_byte(struct tool_list *l, char c)
+{
+    if (l->in_string) {
+        l->in_string = l->escaped || c != '"';
+        l->escaped = !l->escaped && c == '\\';
+        return false;
+    }
+    l->in_string = c == '"';
+    if (c == '{' || c == '[')
+        l->depth++;
+    if (c == '}' || c == ']')
+        l->depth--;
+    return l->depth == 0;
+}
+
+/* One byte between objects. */
+static void read_list_byte(struct tool_list *l, char c)
+{
+    if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+        return;
+    bool starts = l->state == TOOL_LIST_START;
+    if (c == '{' && (starts || l->state == TOOL_LIST_NEXT)) {
+        l->item = l->read;
+        l->depth = 1;
+        l->in_string = l->escaped = false;
+        l->state = TOOL_LIST_ITEM;
+    } else if (c == '[' && starts) {
+        l->listed = true;
+        l->state = TOOL_LIST_NEXT;
+    } else if (c == ',' && l->state == TOOL_LIST_AFTER) {
+        l->state = TOOL_LIST_NEXT;
+    } else if (c == ']' && l->state == TOOL_LIST_AFTER) {
+        l->state = TOOL_LIST_END;
+    } else {
+        l->state = TOOL_LIST_TEXT;
+    }
+}
+
+/* Reads held up to end, which shrinks by what is dropped.  0, or -1. */
+static int read_list(struct tool_calls *t, size_t *end)
+{
+    struct tool_list *l = &t->list;
+    while (l->read < *end && l->state != TOOL_LIST_TEXT) {
+        char c = t->held.data[l->read];
+        if (l->state != TOOL_LIST_ITEM) {
+            read_list_byte(l, c);
+            l->read++;
+        } else if (read_item_byte(l, c)) {
+            size_t size = t->held.size, whole = l->read + 1;
+            if (take_item(t, whole))
+                return -1;
+            *end -= size - t->held.size;
+        } else {
+            l->read++;
+        }
+    }
+    return 0;
+}
+
+/* The end of what stands between the markers, the first [size] bytes of held: what was not taken is
+ * text. */
 static int finish(struct tool_calls *t, size_t size, struct bytes *text)
 {
-    struct json_object *o =
-        size ? json_parse_max(t->held.data, size, TOOL_CALLS_MAX_JSON, NULL) : NULL;
-    int found = o ? read_calls(t, o) : 0;
-    json_object_put(o);
-    if (found < 0)
-        return -1;
-    return found ? 0 : bytes_add(text, t->held.data ? t->held.data : "", size);
+    size_t skip = t->list.taken && size ? strspn(t->held.data, " \n\r\t,]") : 0;
+    skip = skip < size ? skip : size;
+    t->list = (struct tool_list){ 0 };
+    return bytes_add(text, size ? t->held.data + skip : "", size - skip);
 }
 
 /* ---- markers --------------------------------------------------------------------------------- */
@@ -126,6 +187,7 @@ static int outside(struct tool_calls *t, struct bytes *text, bool *more)
         return -1;
     bytes_drop_front(&t->held, size + (at ? sizeof open_marker - 1 : 0));
     t->inside = at != NULL;
+    t->list = (struct tool_list){ 0 };
     t->searched = 0;
     *more = at != NULL;
     return 0;
@@ -140,11 +202,14 @@ static int inside(struct tool_calls *t, struct bytes *text, bool *more)
                                             sizeof close_marker - 1)
                                    : NULL;
     *more = at != NULL;
+    size_t size =
+        at ? (size_t)(at - t->held.data) : t->held.size - partial(&t->held, 0, close_marker);
+    if (read_list(t, &size))
+        return -1;
     if (!at) {
         t->searched = t->held.size;
         return 0;
     }
-    size_t size = (size_t)(at - t->held.data);
     if (finish(t, size, text))
         return -1;
     bytes_drop_front(&t->held, size + sizeof close_marker - 1);
@@ -169,6 +234,7 @@ int tool_calls_add(struct tool_calls *t, const char *bytes, size_t size, struct 
             if (bytes_add(text, t->held.data, t->held.size))
                 return -1;
             bytes_clear(&t->held);
+            t->list = (struct tool_list){ 0 };
             t->inside = false;
             continue;
         }
@@ -183,6 +249,8 @@ int tool_calls_add(struct tool_calls *t, const char *bytes, size_t size, struct 
 int tool_calls_end(struct tool_calls *t, struct bytes *text)
 {
     size_t size = t->held.size;
+    if (t->inside && read_list(t, &size))
+        return -1;
     int rc =
         t->inside ? finish(t, size, text) : bytes_add(text, t->held.data ? t->held.data : "", size);
     bytes_clear(&t->held);
