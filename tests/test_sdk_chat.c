@@ -107,6 +107,7 @@ static void stub_stop(struct stub *s)
 struct got {
     char text[65536];
     size_t size, calls, stop_after;
+    int broken;
     airlock_client *cancel; /* from another thread, after the first piece */
     pthread_t thread;
 };
@@ -123,6 +124,8 @@ static int on_text(void *ctx, const char *text, size_t size)
     struct got *g = ctx;
     if (g->size + size < sizeof g->text)
         memcpy(g->text + g->size, text, size);
+    if (size == 0 || ((unsigned char)text[0] & 0xc0) == 0x80)
+        g->broken = 1; /* nothing, or not the beginning of a character */
     g->size += size;
     g->calls++;
     if (g->cancel && g->calls == 1)
@@ -151,22 +154,21 @@ static airlock_chat_answer *chat(const struct stub *s, struct got *got, airlock_
 #define DELTA(members) EVENT("{\"choices\":[{\"index\":0,\"delta\":{" members "}}]}")
 #define SSE "text/event-stream"
 
-static const char
-    EVENTS[] =
-        ": ping\n\n" DELTA("\"role\":\"assistant\",\"content\":\"caf\xc3\xa9 \"")
-            DELTA("\"content\":\"\xf0\x9f\x98\x80\\u001b[31m\"")
-                DELTA("\"tool_calls\":[{\"index\":0,"
-                      "\"id\":\"call_1\",\"function\":{\"name\":\"add\",\"arguments\":\"{"
-                      "\\\"a\\\"\"}}]")
-                    DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}},{"
-                          "\"index\":1,"
-                          "\"id\":\"call_2\",\"function\":{\"name\":\"now\",\"arguments\":\"{}\"}}"
-                          "]") "data: "
-                               "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_"
-                               "calls\"}]}\r\n\r\n" EVENT("{\"choices\":[],\"usage\":{\"prompt_"
-                                                          "tokens\":7,\"completion_tokens\":3,"
-                                                          "\"prompt_tokens_details\":{\"cached_"
-                                                          "tokens\":2}}}") EVENT("[DONE]");
+static const char EVENTS[] =
+    ": ping\n\n" DELTA("\"role\":\"assistant\",\"content\":\"caf\xc3\xa9 \"")
+        DELTA("\"content\":\"\xf0\x9f\x98\x80\\u001b[31m\"")
+            DELTA("\"tool_calls\":[{\"index\":0,"
+                  "\"id\":\"call_1\",\"function\":{\"name\":\"add\",\"arguments\":\"{"
+                  "\\\"a\\\"\"}}]")
+                DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\":1}\"}},{"
+                      "\"index\":1,"
+                      "\"id\":\"call_2\",\"function\":{\"name\":\"now\",\"arguments\":\"{}\"}}"
+                      "]") "data: "
+                           "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"tool_"
+                           "calls\"}]}\r\n\r\n" EVENT("{\"choices\":[],\"usage\":{\"prompt_"
+                                                      "tokens\":7,\"completion_tokens\":3,"
+                                                      "\"prompt_tokens_details\":{\"cached_"
+                                                      "tokens\":2}}}") EVENT("[DONE]");
 
 START_TEST(events_in_pieces_of_any_size_are_the_same_answer)
 {
@@ -380,6 +382,7 @@ START_TEST(text_streams_in_whole_characters)
         int rc = airlock_client_generate_stream(c, &r, on_text, &got, &err);
         ck_assert_int_eq(rc, cut ? -1 : 0);
         ck_assert_uint_eq(got.size, cut ? 3 : strlen(text));
+        ck_assert_int_eq(got.broken, 0);
         if (cut)
             ck_assert_int_eq(err.code, AIRLOCK_ERR_CANCELLED);
         else

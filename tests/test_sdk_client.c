@@ -23,8 +23,8 @@ enum { SEEN_MAX = 8 << 20 };
 struct stub {
     const char *answer;
     size_t answer_size;
-    int listener, silent_ms;
-    atomic_int times; /* a test may raise it while the stub waits */
+    int listener;
+    atomic_int times, silent_ms; /* set while it serves */
     char host[128], path[108];
     char *seen;
     size_t n_seen;
