@@ -272,9 +272,10 @@ START_TEST(a42_a_bad_request_id_is_replaced_everywhere)
         ck_assert_msg(a.status == 200, "%s: %d", bad[i], a.status);
         const char *id = strcasestr(a.head, "\r\nX-Request-Id: ");
         ck_assert_ptr_nonnull(id);
-        ck_assert_uint_eq(strspn(id + 16, "0123456789abcdef"), 16);
-        ck_assert_int_eq(id[32], '\r');
-        snprintf(line, sizeof line, "X-Request-Id: %.16s", id + 16);
+        ck_assert_int_eq(strncmp(id + 16, "req-", 4), 0);
+        ck_assert_uint_eq(strspn(id + 20, "0123456789abcdef"), 16);
+        ck_assert_int_eq(id[36], '\r');
+        snprintf(line, sizeof line, "X-Request-Id: %.20s", id + 16);
         ck_assert(has_line(a.body, line));
     }
 }

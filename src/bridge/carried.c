@@ -3,11 +3,9 @@
 
 #include "exchange.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
 #define LETTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -17,21 +15,6 @@ static bool only_of(const char *text, const char *allowed, size_t max)
 {
     size_t n = strlen(text);
     return n > 0 && n <= max && strspn(text, allowed) == n;
-}
-
-/* An id that is not of the form is replaced: it must not reach a log or a header. */
-static void take_id(const struct http_request *request, struct carried *out)
-{
-    const char *given = http_request_header(request, "X-Request-Id");
-    if (given && http_request_header_count(request, "X-Request-Id") == 1 &&
-        only_of(given, LETTERS "._-", CARRIED_ID_MAX)) {
-        strcpy(out->id, given);
-        return;
-    }
-    uint64_t number = 0;
-    if (getrandom(&number, sizeof number, 0) != sizeof number)
-        number = (uintptr_t)out; /* an id need not be secret */
-    snprintf(out->id, sizeof out->id, "%016llx", (unsigned long long)number);
 }
 
 static void add_line(struct carried *out, const char *name, const char *value)
@@ -85,8 +68,7 @@ bool carried_read(const struct edge *edge, const struct http_request *request,
 {
     bool openai = route != ROUTE_GENERATE;
     *out = (struct carried){ .caller = edge_caller(edge, request) };
-    take_id(request, out);
-    http_reply_header(reply, "X-Request-Id", out->id);
+    snprintf(out->id, sizeof out->id, "%s", request->id);
     add_line(out, "X-Request-Id", out->id);
     if (out->caller)
         add_line(out, "Airlock-Caller", out->caller->id);

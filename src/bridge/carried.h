@@ -9,13 +9,14 @@
 #include "routes.h"
 
 #include "common/http_server.h"
+#include "common/limits.h"
 
 #include <stdbool.h>
 
-enum { CARRIED_ID_MAX = 64, CARRIED_LINES_MAX = 4, CARRIED_LINE_SIZE = 320 };
+enum { CARRIED_ID_MAX = LIMIT_REQUEST_ID_BYTES, CARRIED_LINES_MAX = 4, CARRIED_LINE_SIZE = 320 };
 
 struct carried {
-    char id[CARRIED_ID_MAX + 1];       /* [A-Za-z0-9._-]: the caller's X-Request-Id, or made here */
+    char id[CARRIED_ID_MAX + 1];       /* http_request.id, which outlives the request here */
     const struct bearer_token *caller; /* the edge's; NULL: no tokens are asked for */
     char line[CARRIED_LINES_MAX][CARRIED_LINE_SIZE]; /* "Name: value" for hop 2 */
     unsigned n;
@@ -23,7 +24,7 @@ struct carried {
 };
 
 /*
- * Fills out from a request that the edge has admitted; X-Request-Id goes into reply as well. route:
+ * Fills out from a request that the edge has admitted, of a server with request_ids.  route:
  * N_ROUTES for none.  False with a refusal in reply: a header that is carried is malformed.
  */
 bool carried_read(const struct edge *edge, const struct http_request *request,

@@ -82,6 +82,7 @@ static int serve(struct bridge *bridge, const sigset_t *signals, struct airlock_
         .admit_arg = bridge,
         .max_body = LIMIT_REQUEST_BYTES,
         .max_connections = bridge->config->max_connections,
+        .request_ids = true,
     };
     struct http_server *server;
     if (http_server_start(&options, &server, err) < 0)

@@ -24,7 +24,7 @@ static void broken(struct stream *s, struct airlock_error *err)
     s->why = reason(err->code);
     if (s->why == ABORT_LIMIT)
         err->code = AIRLOCK_E_UPSTREAM; /* the container's fault, not the caller's */
-    exchange_end(&s->exchange); /* what goes on for it in the container stops now */
+    exchange_end(&s->exchange);         /* what goes on for it in the container stops now */
     log_warning("%s id=%s: %s", routes[s->record.route].path, s->record.carried.id, err->text);
     s->cut = s->filter.kind == STREAM_TEXT || s->why == ABORT_CALLER;
     if (s->cut || s->filter.said_done) {

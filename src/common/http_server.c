@@ -440,9 +440,11 @@ static void choose_id(struct MHD_Connection *mhd, char id[LIMIT_REQUEST_ID_BYTES
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    const char *given = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "X-Request-Id");
+    const struct http_request request = { .connection = mhd };
+    const char *given = http_request_header(&request, "X-Request-Id");
     size_t n = given ? strlen(given) : 0;
-    if (n > 0 && n <= LIMIT_REQUEST_ID_BYTES && strspn(given, allowed) == n) {
+    if (http_request_header_count(&request, "X-Request-Id") == 1 && n > 0 &&
+        n <= LIMIT_REQUEST_ID_BYTES && strspn(given, allowed) == n) {
         memcpy(id, given, n + 1);
         return;
     }
