@@ -76,6 +76,8 @@ has "none is the model's own" 'content":"set=0 ' "$work/body"
 chat "tokens a|b|\u00e9" ',"logprobs":true,"top_logprobs":2'
 has "log-probabilities" '"logprobs":{"content":\[{"token":"a","logprob":-0.25,"bytes":\[97\],"top_logprobs":\[{"token":"x","logprob":-1.5,"bytes":\[120\]},{"token":"�","logprob":-9999' "$work/body"
 hasnt "the end token is not told" '<|end|>' "$work/body"
+chat "ahead abc" ',"logprobs":true'
+has "nor what was told before the text but is not of it" '"logprobs":{"content":\[{"token":"abc",[^}]*}\],"refusal"' "$work/body"
 ask /v1/completions -d '{"model":"able","prompt":"tokens \u00e9|b","logprobs":1}'
 has "as completions have them" '"logprobs":{"tokens":\["é","b"\],"token_logprobs":\[-0.25,-0.25\],"top_logprobs":\[{"x":-1.5},{"x":-1.5}\],"text_offset":\[0,1\]}' "$work/body"
 

@@ -216,6 +216,17 @@ static llm_status do_tokens(struct call *c, const char *arg)
     return status;
 }
 
+/* "ahead TEXT": tells a token of it, an end token and one behind that, and only then the text. */
+static llm_status do_ahead(struct call *c, const char *arg)
+{
+    const llm_str all[] = { { arg, strlen(arg) }, { "<|end|>", 7 }, { "late", 4 } };
+    for (size_t i = 0; i < 3 && c->sink->token; i++) {
+        llm_token t = { sizeof t, 0, (int64_t)i, -0.25, all[i], NULL };
+        c->sink->token(c->sink, &t);
+    }
+    return emit(c, arg, strlen(arg));
+}
+
 /* "calls N TEXT": the text, then N calls of the function "f". */
 static llm_status do_calls(struct call *c, const char *arg)
 {
@@ -266,12 +277,12 @@ static llm_status do_request(struct call *c, const char *arg)
 static const struct {
     const char *word;
     llm_status (*run)(struct call *c, const char *arg);
-} commands[] = { { "echo", do_echo },      { "sleep", do_sleep }, { "deaf", do_deaf },
-                 { "flood", do_flood },    { "fail", do_fail },   { "bytes", do_bytes },
-                 { "params", do_params },  { "image", do_image }, { "crash", do_crash },
-                 { "log", do_log },        { "die", do_die },     { "gate", do_gate },
-                 { "tokens", do_tokens },  { "calls", do_calls }, { "request", do_request },
-                 { "forever", do_forever } };
+} commands[] = { { "echo", do_echo },       { "sleep", do_sleep }, { "deaf", do_deaf },
+                 { "flood", do_flood },     { "fail", do_fail },   { "bytes", do_bytes },
+                 { "params", do_params },   { "image", do_image }, { "crash", do_crash },
+                 { "log", do_log },         { "die", do_die },     { "gate", do_gate },
+                 { "tokens", do_tokens },   { "calls", do_calls }, { "request", do_request },
+                 { "forever", do_forever }, { "ahead", do_ahead } };
 
 static llm_status fake_generate(llm_model *m, const llm_request *r, const llm_sink *sink,
                                 llm_stats *stats, llm_error *err)
