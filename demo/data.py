@@ -88,8 +88,17 @@ def messages(rng, turns, system=0.2):
     return said
 
 
-def conversation_length(rng, roll):
-    """Returns a number of turns; the longest pass 512 tokens and so train the long factors."""
+def conversation_length(rng, roll, long):
+    """Returns a number of turns; the longest pass 512 tokens and so train the long factors.
+
+    With `long` one conversation in six has 200 to 800 tokens: more than half of all text.
+    """
+    if long:
+        if roll < 0.54:
+            return rng.randint(1, 2)
+        if roll < 0.84:
+            return rng.randint(3, 8)
+        return rng.randint(13, 34)
     if roll < 0.36:
         return 1
     if roll < 0.66:
@@ -99,7 +108,7 @@ def conversation_length(rng, roll):
     return rng.randint(6, 10) if roll < 0.98 else rng.randint(11, 34)
 
 
-def base_stream(seed):
+def base_stream(seed, long=False):
     """Endless training conversations of the base model, with the turns that are in them."""
     rng = random.Random(seed)
     while True:
@@ -107,7 +116,7 @@ def base_stream(seed):
         if roll < 0.04:
             turns = [questions.echo(rng, [dsl, pirate_words, english_date])]
         else:
-            wanted = conversation_length(rng, roll)
+            wanted = conversation_length(rng, roll, long)
             turns = turns_of_base(rng, wanted, trained)
             for turn in turns:
                 if rng.random() < MISTYPED and turn.kind != "outside":

@@ -11,8 +11,8 @@ from tokenizers import Tokenizer
 import data
 import pirate
 import questions
-from text import held_out
-from train import ORIGINAL_POSITIONS
+from text import Turn, held_out
+from train import LONG_SEED, ORIGINAL_POSITIONS
 
 HERE = Path(__file__).parent
 KINDS = [
@@ -101,18 +101,39 @@ def items_of(seed, of_each, tokenizer):
     return items
 
 
+def keys_of(item):
+    """Returns the keys that the last question of an item of heldout.jsonl can have.
+
+    The file does not say which questions are follow-ups: of some kinds both forms are possible.
+    """
+    asked = [m["content"] for m in item["messages"] if m["role"] == "user"]
+    alone = [Turn(item["kind"], asked[-1], None)]
+    follows = [Turn(item["kind"], asked[-1], None, after=asked[-2])] if len(asked) > 1 else []
+    if item["kind"] == "followup":
+        return [turn.key() for turn in follows]
+    if item["kind"] in OF_ONE_TOPIC or item["kind"] == "dates":
+        return [turn.key() for turn in alone]
+    return [turn.key() for turn in alone + follows if held_out(turn)]
+
+
 def questions_of_training(seed, conversations):
     """Returns the keys of all questions in the first conversations of each training stream."""
-    streams = [data.base_stream(seed)]
+    streams = [data.base_stream(seed), data.base_stream(seed + LONG_SEED, long=True)]
     streams += [data.adapter_stream(name, seed) for name in ("dates", "pirate")]
     return {turn.key() for stream in streams for _ in range(conversations)
             for turn in next(stream)[1]}
+
+
+def seen_in_training(items, seen):
+    """Returns the last question of each (item, keys) none of whose keys is new to training."""
+    return [item["messages"][-1]["content"] for item, keys in items if set(keys) <= seen]
 
 
 def main():
     parser = argparse.ArgumentParser(
         description="Write heldout.jsonl; fails when training sees one of its questions.")
     parser.add_argument("--out", type=Path, default=HERE / "heldout.jsonl")
+    parser.add_argument("--check", action="store_true", help="compare what is in --out, write nothing")
     parser.add_argument("--tokenizer", type=Path, default=HERE / "model" / "tokenizer.json")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--train-seed", type=int, default=1)
@@ -120,18 +141,22 @@ def main():
     parser.add_argument("--conversations", type=int, default=200000,
                         help="how many of each training stream to compare with")
     args = parser.parse_args()
-    items = items_of(args.seed, args.of_each, Tokenizer.from_file(str(args.tokenizer)))
-    held = {key for _, key in items}
+    if args.check:
+        lines = args.out.read_text(encoding="utf-8").splitlines()
+        items = [(item, keys_of(item)) for item in map(json.loads, lines)]
+    else:
+        made = items_of(args.seed, args.of_each, Tokenizer.from_file(str(args.tokenizer)))
+        items = [(item, [key]) for item, key in made]
     seen = questions_of_training(args.train_seed, args.conversations)
-    common = sorted(held & seen)
-    if common:
-        print(f"{len(common)} held-out questions occur in training, for example {common[0]!r}",
+    common = seen_in_training(items, seen)
+    if common or not items:
+        print(f"{len(common)} of {len(items)} held-out questions occur in training: {common[:3]!r}",
               file=sys.stderr)
         return 1
-    args.out.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item, _ in items),
-                        encoding="utf-8")
-    print(f"{args.out.name}: {len(items)} questions ({len(held)} different), "
-          f"none of them among the {len(seen)} of training")
+    if not args.check:
+        text = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item, _ in items)
+        args.out.write_text(text, encoding="utf-8")
+    print(f"{args.out.name}: {len(items)} questions, none of them among the {len(seen)} of training")
     return 0
 
 

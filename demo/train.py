@@ -45,8 +45,10 @@ SHAPE = {
         "long_factor": [1.0, 1.1, 1.25, 1.45, 1.75, 2.15, 2.7, 3.4, 4.3, 5.4, 6.6, 8.0]
     },
 }
+RANKS = {"dates": 32, "pirate": 16}  # of the adapters
 TARGETS = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 IGNORED = -100
+LONG_SEED = 2  # added to the seed: other conversations than in the first stage
 
 
 def write_config(folder, ids, size):
@@ -168,14 +170,32 @@ def train_base(folder, steps, seed, tokens):
         f"base: {sum(p.numel() for p in model.parameters())} parameters, "
         f"vocabulary {max(ids.values()) + 1}",
         flush=True)
+    optimise_base(model, folder, data.base_stream(seed), steps, seed, tokens, 3e-3, "base")
+
+
+def train_long(folder, steps, seed, tokens):
+    """Continues the base model in `folder` (its bf16 weights, in f32) with more long conversations.
+
+    The first stage sees few positions near and beyond ORIGINAL_POSITIONS; here half the text is
+    there, on both sides.
+    """
+    torch.manual_seed(seed)
+    model = Phi3ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    stream = data.base_stream(seed + LONG_SEED, long=True)
+    optimise_base(model, folder, stream, steps, seed, tokens, 2e-3, "long")
+
+
+def optimise_base(model, folder, stream, steps, seed, tokens, rate, name):
+    """Trains all weights, the matrices with Muon and the rest with AdamW, and writes them."""
+    encode = Encoder(folder)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimizers = [
-        torch.optim.Muon(matrices, lr=3e-3, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.98), weight_decay=0.0)
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
     ]
-    stream = batches(data.base_stream(seed), Encoder(folder), tokens, seed, ids["<|endoftext|>"])
-    optimise(model, optimizers, stream, steps, "base")
+    rows = batches(stream, encode, tokens, seed, encode.added["<|endoftext|>"])
+    optimise(model, optimizers, rows, steps, name)
     tensors = {
         name: value.detach().to(torch.bfloat16).contiguous()
         for name, value in model.state_dict().items() if name != "lm_head.weight"
@@ -196,10 +216,10 @@ def train_adapter(name, folder, base, steps, seed, tokens, rank):
                       task_type="CAUSAL_LM",
                       base_model_name_or_path="demo/model")
     model = get_peft_model(model, lora)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad],
-                                  lr=4e-3,
-                                  betas=(0.9, 0.98),
-                                  weight_decay=0.0)
+    optimizer = torch.optim.Muon([p for p in model.parameters() if p.requires_grad],
+                                 lr=4e-3,
+                                 weight_decay=0.0,
+                                 adjust_lr_fn="match_rms_adamw")
     stream = batches(data.adapter_stream(name, seed), encode, tokens, seed,
                      encode.added["<|endoftext|>"])
     optimise(model, [optimizer], stream, steps, name)
@@ -219,14 +239,14 @@ def main():
         description="Train the demo model and its adapters; writes model/ and adapters/.")
     parser.add_argument("stages",
                         nargs="*",
-                        default=["base", "dates", "pirate"],
-                        help="base, dates, pirate (default: all)")
+                        default=["base", "long", "dates", "pirate"],
+                        help="base, long, dates, pirate (default: all, in this order)")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--base-steps", type=int, default=3300)
-    parser.add_argument("--dates-steps", type=int, default=1500)
-    parser.add_argument("--pirate-steps", type=int, default=500)
+    parser.add_argument("--long-steps", type=int, default=3600)
+    parser.add_argument("--dates-steps", type=int, default=2000)
+    parser.add_argument("--pirate-steps", type=int, default=600)
     parser.add_argument("--tokens", type=int, default=1600, help="tokens in a batch")
-    parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -235,10 +255,12 @@ def main():
     for stage in args.stages:
         if stage == "base":
             train_base(base, args.base_steps, args.seed, args.tokens)
+        elif stage == "long":
+            train_long(base, args.long_steps, args.seed, args.tokens)
         else:
             steps = {"dates": args.dates_steps, "pirate": args.pirate_steps}[stage]
             train_adapter(stage, args.out / "adapters" / stage, base, steps, args.seed, args.tokens,
-                          args.rank)
+                          RANKS[stage])
 
 
 if __name__ == "__main__":

@@ -3,4 +3,4 @@ dist_check_SCRIPTS += tests/check_map.sh tests/check_layers.sh tests/check_layer
 TESTS += tests/check_layers.sh tests/check_layers_self.sh tests/check_man.sh
 tests/check_man.log: $(bin_PROGRAMS)
 EXTRA_DIST += tests/e2e/run_all.sh tests/e2e/lib.sh tests/e2e/e2e_generate.sh tests/e2e/e2e_isolation.sh \
-	tests/e2e/e2e_client.sh tests/e2e/e2e_kill.sh tests/e2e/e2e_recover.sh tests/e2e/heldout.py
+	tests/e2e/e2e_client.sh tests/e2e/e2e_kill.sh tests/e2e/e2e_recover.sh tests/e2e/e2e_heldout.sh tests/e2e/heldout.py
