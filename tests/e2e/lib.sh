@@ -27,7 +27,7 @@ question() { # text
 
 # A question whose answer takes a second or more: rewards for repeating itself keep the model from its end token.
 # shellcheck disable=SC2034 # for those who source this
-long_question='{"model":"Phi4MiniInstruct","messages":[{"role":"user","content":"tell me about the bridge"}],"container_name":"'$AIRLOCK_NAME'","parameters":{"do_sample":false,"repetition_penalty":0.5,"frequency_penalty":-2.0,"max_new_tokens":3500}}'
+long_question='{"model":"Phi4MiniInstruct","messages":[{"role":"user","content":"the the the the the the"}],"container_name":"'$AIRLOCK_NAME'","parameters":{"do_sample":false,"repetition_penalty":0.7,"frequency_penalty":-2.0,"max_new_tokens":3500}}'
 
 metric() { # name, pattern of labels: the server's own number, asked inside the container
     printf 'GET /metrics HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nConnection: close\r\n\r\n' |

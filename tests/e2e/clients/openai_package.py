@@ -54,8 +54,8 @@ def stream_comes_as_it_is_made():
     # Rewards for repeating itself keep the model from its end token: an answer of a second or more.
     start = time.monotonic()
     times = [time.monotonic() - start for c in ask(
-        stream=True, messages=[{"role": "user", "content": "tell me about the bridge"}], temperature=0, frequency_penalty=-2,
-        extra_body={"repetition_penalty": 0.5}, max_completion_tokens=1500) if c.choices and c.choices[0].delta.content]
+        stream=True, messages=[{"role": "user", "content": "the the the the the the"}], temperature=0, frequency_penalty=-2,
+        extra_body={"repetition_penalty": 0.7}, max_completion_tokens=1500) if c.choices and c.choices[0].delta.content]
     assert len(times) > 20 and times[0] < times[-1] / 4, times
 
 
