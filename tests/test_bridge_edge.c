@@ -139,7 +139,7 @@ START_TEST(a2_a_body_that_a_form_can_send_is_refused)
                                          "Content-Type: application/jsonp\r\n",
                                          "Content-Type: text/plain; application/json\r\n",
                                          "Content-Type: \r\n",
-                                         "Content-Type: text/plain\r\n" JSON };
+                                         ("Content-Type: text/plain\r\n" JSON) };
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         struct answer a;
         ask("POST", "/generate", types[i], BODY, &a);
@@ -182,8 +182,8 @@ END_TEST
 START_TEST(a3_no_answer_carries_a_cors_header)
 {
     static const char *const more[] = { "", "Origin: http://evil.example\r\n",
-                                        "Origin: http://evil.example\r\n"
-                                        "Access-Control-Request-Method: POST\r\n" };
+                                        ("Origin: http://evil.example\r\n"
+                                         "Access-Control-Request-Method: POST\r\n") };
     for (int i = 0; i < N_ROUTES; i++) {
         for (int m = 0; m < 3; m++) {
             char headers[256];
