@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CALLERS = 8, RANK = 16, LONG_PROMPT = 4000, SHORT_PROMPT = 32, SHARED = 2000, TURN = 20 };
@@ -15,6 +16,14 @@ static void die(const char *what)
 {
     fprintf(stderr, "bench_serving: %s\n", what);
     exit(1);
+}
+
+/* Processor time of all threads: what remains comparable while others use the machine, too. */
+static double processor_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* ---- adapters: rank 16 on every linear layer --------------------------------------------------
@@ -146,13 +155,19 @@ static unsigned next_number(void)
     return ++number;
 }
 
+static double best(double a, double b)
+{
+    return a == 0 || b < a ? b : a;
+}
+
 /* ---- a and b: throughput --------------------------------------------------------------------- */
 
 /* Seconds of a decode step with n callers: time from the first to the last token of all. */
-static double decode_step(struct engine *e, size_t n, size_t tokens, bool with_adapters)
+static double decode_step(struct engine *e, size_t n, size_t tokens, bool with_adapters,
+                          double *processor)
 {
     struct scheduler_ticket *tickets[CALLERS];
-    double slowest = 0;
+    double slowest = 0, before = processor_seconds();
     for (size_t i = 0; i < n; i++) {
         make_prompt(15, next_number());
         tickets[i] = submit(e, 15, tokens, with_adapters ? (int)i : -1);
@@ -162,21 +177,17 @@ static double decode_step(struct engine *e, size_t n, size_t tokens, bool with_a
         double seconds = (double)s.decode_ns * 1e-9;
         slowest = seconds > slowest ? seconds : slowest;
     }
+    *processor = best(*processor, processor_seconds() - before);
     return slowest / (double)(tokens - 1);
-}
-
-static double best(double a, double b)
-{
-    return a == 0 || b < a ? b : a;
 }
 
 static void bench_throughput(struct engine *e, size_t tokens, int rounds)
 {
-    double one = 0, eight = 0, adapted = 0;
+    double one = 0, eight = 0, adapted = 0, cpu_one = 0, cpu_eight = 0, cpu_adapted = 0;
     for (int i = 0; i < rounds; i++) { /* side by side, so that a busy machine hits all alike */
-        one = best(one, decode_step(e, 1, tokens, false));
-        eight = best(eight, decode_step(e, CALLERS, tokens, false));
-        adapted = best(adapted, decode_step(e, CALLERS, tokens, true));
+        one = best(one, decode_step(e, 1, tokens, false, &cpu_one));
+        eight = best(eight, decode_step(e, CALLERS, tokens, false, &cpu_eight));
+        adapted = best(adapted, decode_step(e, CALLERS, tokens, true, &cpu_adapted));
     }
     printf("decode, best of %d rounds of %zu tokens:\n", rounds, tokens);
     printf("  1 caller          %.3f s a step, %6.2f tokens/s\n", one, 1 / one);
@@ -184,6 +195,9 @@ static void bench_throughput(struct engine *e, size_t tokens, int rounds)
            CALLERS / eight, CALLERS * one / eight);
     printf("  8 with 8 adapters %.3f s a step, %6.2f tokens/s: %+.1f %%\n", adapted,
            CALLERS / adapted, 100 * (adapted / eight - 1));
+    printf(
+        "  processor time with the prompts of 15 tokens: %.2f, %.2f, %.2f s; adapters %+.1f %%\n",
+        cpu_one, cpu_eight, cpu_adapted, 100 * (cpu_adapted / cpu_eight - 1));
 }
 
 /* ---- c: a short request beside a long prompt ------------------------------------------------- */
@@ -199,32 +213,41 @@ static double wait_for_step(struct engine *e, const struct scheduler_load *befor
     return now.step_seconds.sum - before->step_seconds.sum;
 }
 
-/* Each time: alone, then at another moment of a step of the long prompt; so a machine that becomes
- * busy meanwhile changes both. */
+/* Each time: alone, then at another moment of a step of the long prompt.  In seconds and in
+ * processor seconds. */
 static void bench_beside_long(struct engine *e, int times)
 {
-    double sum = 0, worst = 0;
+    double sum[2] = { 0 }, worst[2] = { 0 };
     for (int i = 0; i < times; i++) {
-        double alone =
-            best(ttft(e, SHORT_PROMPT, next_number()), ttft(e, SHORT_PROMPT, next_number()));
+        double cpu = processor_seconds(), cpu_alone, cpu_chunk, cpu_beside;
+        double alone = ttft(e, SHORT_PROMPT, next_number());
+        cpu_alone = processor_seconds() - cpu;
         struct scheduler_load before;
         scheduler_load(engine_scheduler(e), &before);
         make_prompt(LONG_PROMPT, next_number());
+        cpu = processor_seconds();
         struct scheduler_ticket *t = submit(e, LONG_PROMPT, 1, -1);
         double chunk = wait_for_step(e, &before);
+        cpu_chunk = processor_seconds() - cpu;
         usleep((unsigned)(chunk * 1e6 * (0.05 + 0.2 * (i % 5))));
+        cpu = processor_seconds();
         double beside = ttft(e, SHORT_PROMPT, next_number());
+        cpu_beside = processor_seconds() - cpu;
         scheduler_cancel(t);
         scheduler_release(t);
-        double ratio = beside / (2 * alone + chunk);
-        printf("  alone %.3f s, a chunk %.3f s, beside %.3f s: %.2f of twice alone and a chunk\n",
-               alone, chunk, beside, ratio);
-        sum += ratio;
-        worst = ratio > worst ? ratio : worst;
+        double ratio[2] = { beside / (2 * alone + chunk),
+                            cpu_beside / (2 * cpu_alone + cpu_chunk) };
+        printf("  alone %.2f s (processor %.2f), a chunk %.2f (%.2f), beside %.2f (%.2f): %.2f "
+               "(%.2f) of twice alone and a chunk\n",
+               alone, cpu_alone, chunk, cpu_chunk, beside, cpu_beside, ratio[0], ratio[1]);
+        for (int k = 0; k < 2; k++) {
+            sum[k] += ratio[k];
+            worst[k] = ratio[k] > worst[k] ? ratio[k] : worst[k];
+        }
     }
-    printf("first token of %d tokens beside a prompt of %d: of twice alone and a chunk: mean %.2f, "
-           "worst %.2f\n",
-           SHORT_PROMPT, LONG_PROMPT, sum / times, worst);
+    printf("first token of %d tokens beside a prompt of %d, of twice alone and a chunk: mean %.2f, "
+           "worst %.2f; in processor time %.2f, %.2f\n",
+           SHORT_PROMPT, LONG_PROMPT, sum[0] / times, worst[0], sum[1] / times, worst[1]);
 }
 
 /* ---- d: a follow-up question ----------------------------------------------------------------- */
@@ -266,7 +289,7 @@ int main(int argc, char **argv)
     adapters_init(e);
     if (tokens < 2 || rounds < 1)
         die("TOKENS at least 2, ROUNDS at least 1");
-    decode_step(e, 1, 2, false); /* pages the weights in */
+    decode_step(e, 1, 2, false, &(double){ 0 }); /* pages the weights in */
     if (strchr(parts, 't'))
         bench_throughput(e, tokens, rounds);
     if (strchr(parts, 's'))

@@ -10,6 +10,9 @@
 #include "convert.h"
 
 enum { CHUNK_BYTES = 128 * 1024, MIN_CHUNK = 16, MAX_CHUNK = 512 }; /* rows of A or B in an item */
+/* A and B are asked for so far ahead, as in matmul.c; and reading them costs as much as multiplying
+ * this many rows. */
+enum { AHEAD_BYTES = 2048, READING_ROWS = 8 };
 _Static_assert(CPU_MAX_TILE *OPS_LORA_MAX_RANK * sizeof(float) <= CPU_TASK_SCRATCH, "packed A x");
 
 struct lora {
@@ -98,6 +101,7 @@ static void a_item(void *arg, size_t item, void *scratch)
                                .dtype = s->dtype,
                                .w_rows = min_size(chunk_of(s, l->in), s->rank - first),
                                .k = l->in,
+                               .ahead = item % tiles_of(l, s) == 0 ? AHEAD_BYTES : 0,
                                .scale = 1.0f };
     l->kernels->dot(&d);
 }
@@ -117,6 +121,7 @@ static void b_item(void *arg, size_t item, void *scratch)
                          .dtype = s->dtype,
                          .w_rows = min_size(chunk_of(s, s->rank), l->out - first),
                          .k = s->rank,
+                         .ahead = AHEAD_BYTES,
                          .add = true,
                          .scale = s->scale };
     for (size_t tile = 0; tile < tiles_of(l, s); tile++) {
@@ -126,6 +131,7 @@ static void b_item(void *arg, size_t item, void *scratch)
         d.y = l->y + p.row * l->out + first;
         d.tokens = p.rows;
         l->kernels->dot(&d);
+        d.ahead = 0; /* now the chunk is in the cache */
     }
 }
 
@@ -145,8 +151,10 @@ static struct rounds measure(const struct lora *l)
         r.b_items += s->rows ? chunks_of(s, l->out, s->rank) : 0;
         r.rows = s->first_row + s->rows > r.rows ? s->first_row + s->rows : r.rows;
         r.max_rank = s->rank > r.max_rank ? s->rank : r.max_rank;
-        r.a_work += (double)s->rows * (double)s->rank * (double)l->in;
-        r.b_work += (double)s->rows * (double)s->rank * (double)l->out;
+        const double of_rank =
+            (double)(s->rows < READING_ROWS ? READING_ROWS : s->rows) * (double)s->rank;
+        r.a_work += of_rank * (double)l->in;
+        r.b_work += of_rank * (double)l->out;
     }
     return r;
 }
