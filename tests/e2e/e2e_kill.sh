@@ -26,7 +26,8 @@ until_is "the generation of a caller who hung up was stopped" $((before + 1)) st
 ask_long
 case $AIRLOCK_RUNTIME in
 sandbox) pattern='nsenter --target .* airlock-client --relay' ;;
-*) pattern="exec -i -- $AIRLOCK_NAME airlock-client --relay" ;;
+docker | podman) pattern='exec -i -- [0-9a-f]{64} airlock-client --relay' ;; # the container's id
+*) pattern="exec .*$AIRLOCK_NAME.* airlock-client --relay" ;;
 esac
 pkill -KILL -f -- "$pattern" || fail "no command of the bridge was found"
 wait $!
