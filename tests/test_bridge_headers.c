@@ -168,8 +168,8 @@ START_TEST(a2_a_form_is_taken_where_sounds_are_sent_and_only_with_what_no_page_c
     static const char *const odd[] = {
         "multipart/form-data; boundary=", "multipart/form-data; boundary=a b",
         "multipart/form-data; boundary=a;X: y", "multipart/form-data; charset=x",
-        "multipart/form-data; boundary=0123456789012345678901234567890"
-        "1234567890123456789012345678901234567890"
+        ("multipart/form-data; boundary=0123456789012345678901234567890"
+         "1234567890123456789012345678901234567890")
     };
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         char headers[256];
@@ -259,8 +259,8 @@ START_TEST(a42_a_bad_request_id_is_replaced_everywhere)
         "X-Request-Id: a b\r\n",
         "X-Request-Id: a\"},{\"level\":\"error\r\n",
         "X-Request-Id: caf\xc3\xa9\r\n",
-        "X-Request-Id: a\xc2\x9b"
-        "31m\r\n",
+        ("X-Request-Id: a\xc2\x9b"
+         "31m\r\n"),
         "X-Request-Id: one\r\nX-Request-Id: two\r\n",
         "X-Request-Id: 01234567890123456789012345678901234567890123456789012345678901234\r\n",
     };

@@ -25,8 +25,8 @@ static const char *const schemas[] = {
     "{\"type\":\"string\",\"pattern\":\"^[a-f]{2,5}( [^a-z]{1,3})?$\"}",
     "{\"type\":\"number\"}",
     "{\"type\":\"string\",\"format\":\"date-time\"}",
-    "{\"type\":\"array\",\"prefixItems\":[{\"const\":{\"x\":[1,\"\\u00e9\"]}},{\"type\":\"null\"}]"
-    "}",
+    ("{\"type\":\"array\",\"prefixItems\":[{\"const\":{\"x\":[1,\"\\u00e9\"]}},{\"type\":\"null\"}]"
+     "}"),
 };
 
 static struct tokenizer *tokenizer;

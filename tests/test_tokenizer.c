@@ -259,8 +259,8 @@ static const char *const runs[] = { "a",
                                     "\n",
                                     "\xe2\x80\x8d",
                                     "\xe6\xbc\xa2",
-                                    "\xe6\xbc\xa2"
-                                    "A",
+                                    ("\xe6\xbc\xa2"
+                                     "A"),
                                     "'" };
 
 static void *encode_run(void *arg)
