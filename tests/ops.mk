@@ -1,7 +1,7 @@
 # ops.mk - tests of the arithmetic.
 if HAVE_CHECK
 OPS_TESTS = tests/test_ops_matmul tests/test_ops_attention tests/test_ops_rows \
-	tests/test_ops_invariance tests/test_ops_device
+	tests/test_ops_invariance tests/test_ops_device tests/test_ops_encoder tests/test_ops_full
 check_PROGRAMS += $(OPS_TESTS)
 TESTS += $(OPS_TESTS)
 ops_fixture = tests/ops_fixture.c tests/ops_fixture.h
@@ -22,4 +22,10 @@ tests_test_ops_invariance_LDADD = $(ops_test_libs)
 tests_test_ops_device_SOURCES = tests/test_ops_device.c $(ops_fixture)
 tests_test_ops_device_CFLAGS = $(ops_test_cflags)
 tests_test_ops_device_LDADD = $(ops_test_libs)
+tests_test_ops_encoder_SOURCES = tests/test_ops_encoder.c $(ops_fixture)
+tests_test_ops_encoder_CFLAGS = $(ops_test_cflags)
+tests_test_ops_encoder_LDADD = $(ops_test_libs)
+tests_test_ops_full_SOURCES = tests/test_ops_full.c $(ops_fixture)
+tests_test_ops_full_CFLAGS = $(ops_test_cflags)
+tests_test_ops_full_LDADD = $(ops_test_libs)
 endif

@@ -103,6 +103,37 @@ struct ops_lora_segment {
     float scale;
 };
 
+/* The two forms of GELU (Hendrycks and Gimelshein 2016). */
+enum ops_gelu {
+    OPS_GELU_TANH, /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+    OPS_GELU_ERF   /* x / 2 (1 + erf(x / sqrt 2)) */
+};
+
+/*
+ * One call of attention_full.  Row r, head h of q begins at q + r * q_stride + h * head_dim, and so
+ * do k, v and o, so that q, k and v may be parts of one product's rows.  Segment s is rows
+ * first_row[s] .. first_row[s+1]-1: each of its rows sees the rows of its own segment only.
+ */
+struct ops_full {
+    size_t n_heads, head_dim;                      /* head_dim at most OPS_FULL_MAX_DIM */
+    const void *q, *k, *v;                         /* [rows] of act */
+    void *o;                                       /* [rows] of act; not q, k or v */
+    size_t q_stride, k_stride, v_stride, o_stride; /* numbers, not bytes */
+    size_t n_segments;
+    const int32_t *first_row; /* [n_segments + 1], begins with 0 */
+    size_t rows;              /* host copy of first_row[n_segments] */
+    size_t max_rows;          /* host copy of the rows of the longest segment */
+    const uint8_t *key_seen;  /* [rows]: 0 is a key that no row sees; NULL: all are seen */
+    /* Relative position bias (Shaw et al. 2018; the table form of T5), float32 on every device:
+     * relative[clamp(j - i, -reach, reach - 1) + reach][h] is added to the scaled score of query i
+     * and key j of a segment.  [2 reach, n_heads]; NULL: none. */
+    const float *relative;
+    size_t reach;
+    float scale;
+};
+
+enum { OPS_FULL_MAX_DIM = 128 };
+
 struct ops {
     const char *name;   /* "cpu" or "cuda" */
     enum ops_dtype act; /* CPU: OPS_F32; CUDA: OPS_BF16 */
@@ -188,6 +219,36 @@ struct ops {
      * y: [rows, out] act; segments do not overlap; rank at most OPS_LORA_MAX_RANK. */
     enum ops_status (*lora)(struct ops_device *dev, void *y, const void *x, size_t rows, size_t in,
                             size_t out, const struct ops_lora_segment *segments, size_t n_segments);
+
+    /*
+     * LayerNorm (Ba et al. 2016): y = (x - mean) / sqrt(variance + eps) * w + b, over each row
+     *   x, y: [rows, dim] act, y == x allowed; w, b: [1, dim].  Mean and variance (of all dim
+     *   numbers, not dim - 1) in float32 or better.
+     * Error on the CPU: 2^-20 (|x - mean| / sqrt(variance + eps) |w| + |b|) + 2^-22 |w mean| /
+     * sqrt(variance + eps); one act step on CUDA.
+     */
+    enum ops_status (*layernorm)(struct ops_device *dev, void *y, const void *x,
+                                 const struct ops_matrix *w, const struct ops_matrix *b,
+                                 size_t rows, size_t dim, float eps);
+
+    /* y[r] += b for each row.  y: [rows, dim] act; b: [1, dim].  Exact but for one rounding. */
+    enum ops_status (*add_bias)(struct ops_device *dev, void *y, const struct ops_matrix *b,
+                                size_t rows, size_t dim);
+
+    /* y += scale * x.  x, y: [n] act; y == x allowed.  Error: one act step of each term. */
+    enum ops_status (*add)(struct ops_device *dev, void *y, const void *x, size_t n, float scale);
+
+    /* y = gelu(x).  x, y: [n] act; y == x allowed.  Error on the CPU: 2^-20 |x|. */
+    enum ops_status (*gelu)(struct ops_device *dev, void *y, const void *x, size_t n,
+                            enum ops_gelu kind);
+
+    /*
+     * Bidirectional attention: for row i of a segment and each head, softmax over the seen keys j
+     * of the segment of (q_i . k_j * scale + relative bias), times v_j.  A row whose segment has no
+     * seen key gets zeros.  Rows whose own key is not seen are computed like the others.
+     * Softmax and sums in float32.  Error: 2^-14 relative to max |v| on the CPU.
+     */
+    enum ops_status (*attention_full)(struct ops_device *dev, const struct ops_full *a);
 };
 
 enum { OPS_LORA_MAX_RANK = 2048 };

@@ -126,16 +126,6 @@ static void mix_block(const struct attention *a, const struct queries *q, struct
         mix_tokens(a, s, i, 1, v, in_chunk, all, visible_in_block(q, i, chunk, in_chunk), 0);
 }
 
-static void fold(struct scratch *s, size_t i, float max, float sum, size_t dim)
-{
-    const float top = max > s->max[i] ? max : s->max[i];
-    const float old = expf(s->max[i] - top), new = expf(max - top);
-    for (size_t d = 0; d < dim; d++)
-        s->o[i][d] = s->o[i][d] * old + s->chunk[i][d] * new;
-    s->sum[i] = s->sum[i] * old + sum * new;
-    s->max[i] = top;
-}
-
 static ptrdiff_t distance(const char *from, const char *to)
 {
     return (ptrdiff_t)((uintptr_t)to - (uintptr_t)from);
@@ -191,7 +181,7 @@ static void do_chunk(const struct attention *a, const struct queries *q, struct 
     }
     for (size_t i = 0; i < q->n; i++) {
         if (visible(q, i, first))
-            fold(s, i, max[i], sum[i], padded);
+            cpu_softmax_fold(s->o[i], &s->max[i], &s->sum[i], s->chunk[i], max[i], sum[i], padded);
     }
 }
 

@@ -145,6 +145,11 @@ const struct ops *ops_cpu(void)
         .attention = cpu_attention,
         .swiglu = cpu_swiglu,
         .lora = cpu_lora,
+        .layernorm = cpu_layernorm,
+        .add_bias = cpu_add_bias,
+        .add = cpu_add,
+        .gelu = cpu_gelu,
+        .attention_full = cpu_attention_full,
     };
     return &table;
 }

@@ -5,6 +5,8 @@
 
 #include "kernels.h"
 
+#include <math.h>
+
 struct thread_pool;
 
 /* Memory that grows with the largest step seen and is then used again. */
@@ -60,6 +62,28 @@ enum ops_status cpu_swiglu(struct ops_device *dev, void *y, const void *gate_up,
                            size_t dim);
 enum ops_status cpu_lora(struct ops_device *dev, void *y, const void *x, size_t rows, size_t in,
                          size_t out, const struct ops_lora_segment *segments, size_t n_segments);
+enum ops_status cpu_layernorm(struct ops_device *dev, void *y, const void *x,
+                              const struct ops_matrix *w, const struct ops_matrix *b, size_t rows,
+                              size_t dim, float eps);
+enum ops_status cpu_add_bias(struct ops_device *dev, void *y, const struct ops_matrix *b,
+                             size_t rows, size_t dim);
+enum ops_status cpu_add(struct ops_device *dev, void *y, const void *x, size_t n, float scale);
+enum ops_status cpu_gelu(struct ops_device *dev, void *y, const void *x, size_t n,
+                         enum ops_gelu kind);
+enum ops_status cpu_attention_full(struct ops_device *dev, const struct ops_full *a);
+
+/* Adds a chunk of keys to a softmax over several: o, *o_max and *o_sum become those of both. Starts
+ * with zeros, -INFINITY and 0. */
+static inline void cpu_softmax_fold(float *o, float *o_max, float *o_sum, const float *chunk,
+                                    float max, float sum, size_t dim)
+{
+    const float top = max > *o_max ? max : *o_max;
+    const float old = expf(*o_max - top), new = expf(max - top);
+    for (size_t d = 0; d < dim; d++)
+        o[d] = o[d] * old + chunk[d] * new;
+    *o_sum = *o_sum * old + sum * new;
+    *o_max = top;
+}
 
 /* Whether heads and kv keep the contract of ops.h. */
 bool cpu_heads_ok(const struct ops_heads *heads, const struct ops_kv *kv);

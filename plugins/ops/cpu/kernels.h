@@ -72,6 +72,9 @@ struct cpu_kernels {
 
     /* y[i] = up[i] * gate[i] / (1 + e^-gate[i]) */
     void (*swiglu)(float *y, const float *gate, const float *up, size_t n);
+
+    /* y[i] = x[i] / (1 + e^(-2 u)), u = sqrt(2 / pi) (x[i] + 0.044715 x[i]^3): GELU's tanh form. */
+    void (*gelu_tanh)(float *y, const float *x, size_t n);
 };
 
 extern const struct cpu_kernels cpu_kernels_plain;

@@ -287,6 +287,27 @@ VEC_KERNEL void swiglu(float *y, const float *gate, const float *up, size_t n)
     }
 }
 
+/* 1 + tanh u = 2 / (1 + e^(-2 u)), without the cancellation of the sum. */
+VEC_FN vec gelu_tanh_of(vec x)
+{
+    const vec cubic = vec_mul(vec_mul(vec_mul(vec_set1(0.044715f), x), x), x);
+    const vec minus_2u = vec_mul(vec_set1(-0x1.988454p+0f), vec_add(x, cubic));
+    return vec_div(x, vec_add(vec_set1(1.0f), vec_exp(minus_2u)));
+}
+
+VEC_KERNEL void gelu_tanh(float *y, const float *x, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vec_store(y + i, gelu_tanh_of(vec_load(x + i)));
+    if (i < n) {
+        float last[LANES] = { 0 };
+        memcpy(last, x + i, (n - i) * sizeof *x);
+        vec_store(last, gelu_tanh_of(vec_load(last)));
+        memcpy(y + i, last, (n - i) * sizeof *y);
+    }
+}
+
 /* ---- weighted sums of values ----------------------------------------------------------------- */
 
 /* Numbers i0 .. i0 + 31 of the values, for some queries. */
@@ -370,4 +391,5 @@ const struct cpu_kernels KERNELS = {
     .mix = mix,
     .unpack = unpack,
     .swiglu = swiglu,
+    .gelu_tanh = gelu_tanh,
 };
