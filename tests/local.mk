@@ -11,6 +11,7 @@ include tests/weights.mk
 include tests/engine.mk
 include tests/constraint.mk
 include tests/lora.mk
+include tests/audio.mk
 include tests/e2e.mk
 include tests/fuzz.mk
 include tests/cuda.mk
