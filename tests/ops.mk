@@ -1,7 +1,8 @@
 # ops.mk - tests of the arithmetic.
 if HAVE_CHECK
 OPS_TESTS = tests/test_ops_matmul tests/test_ops_attention tests/test_ops_rows \
-	tests/test_ops_invariance tests/test_ops_device tests/test_ops_encoder tests/test_ops_full
+	tests/test_ops_invariance tests/test_ops_device tests/test_ops_encoder tests/test_ops_full \
+	tests/test_ops_conv
 check_PROGRAMS += $(OPS_TESTS)
 TESTS += $(OPS_TESTS)
 ops_fixture = tests/ops_fixture.c tests/ops_fixture.h
@@ -28,4 +29,7 @@ tests_test_ops_encoder_LDADD = $(ops_test_libs)
 tests_test_ops_full_SOURCES = tests/test_ops_full.c $(ops_fixture)
 tests_test_ops_full_CFLAGS = $(ops_test_cflags)
 tests_test_ops_full_LDADD = $(ops_test_libs)
+tests_test_ops_conv_SOURCES = tests/test_ops_conv.c $(ops_fixture)
+tests_test_ops_conv_CFLAGS = $(ops_test_cflags)
+tests_test_ops_conv_LDADD = $(ops_test_libs)
 endif

@@ -8,6 +8,7 @@ libops_la_SOURCES = plugins/ops/ops.h plugins/ops/no_cuda.c \
 	plugins/ops/cpu/parallel.c plugins/ops/cpu/embedding.c plugins/ops/cpu/norm.c \
 	plugins/ops/cpu/matmul.c plugins/ops/cpu/lora.c plugins/ops/cpu/rope.c \
 	plugins/ops/cpu/attention.c plugins/ops/cpu/swiglu.c plugins/ops/cpu/layernorm.c \
-	plugins/ops/cpu/elementwise.c plugins/ops/cpu/attention_full.c
+	plugins/ops/cpu/elementwise.c plugins/ops/cpu/attention_full.c \
+	plugins/ops/cpu/conv.c plugins/ops/cpu/gates.c
 libops_la_CFLAGS = $(AM_CFLAGS) -pthread
 libops_la_LIBADD = -lm -lpthread

@@ -134,6 +134,23 @@ struct ops_full {
 
 enum { OPS_FULL_MAX_DIM = 128 };
 
+/*
+ * One call of depthwise_conv: images of height x width places with channels numbers each, dense in
+ * this order (a sequence is an image of width 1).  in_channels is out_channels, or 1: then each
+ * channel that comes out sees the one that goes in.
+ */
+struct ops_conv {
+    size_t images;
+    size_t in_height, in_width, in_channels;
+    size_t out_height, out_width, out_channels;
+    size_t kernel_height, kernel_width; /* at most OPS_CONV_MAX_TAPS places */
+    size_t stride_height, stride_width;
+    size_t pad_top, pad_left; /* rows and columns of zeros before the image; behind it are as many
+                                 as out_height and out_width ask for */
+};
+
+enum { OPS_CONV_MAX_TAPS = 81 };
+
 struct ops {
     const char *name;   /* "cpu" or "cuda" */
     enum ops_dtype act; /* CPU: OPS_F32; CUDA: OPS_BF16 */
@@ -249,6 +266,35 @@ struct ops {
      * Softmax and sums in float32.  Error: 2^-14 relative to max |v| on the CPU.
      */
     enum ops_status (*attention_full)(struct ops_device *dev, const struct ops_full *a);
+
+    /*
+     * Convolution of each channel on its own (cross-correlation, as the libraries have it):
+     *   y[n, i, j, c] = b[c] + sum over u, v of w[c, u kernel_width + v] *
+     *     x[n, i stride_height + u - pad_top, j stride_width + v - pad_left, c or 0], 0 outside x
+     *   x: [images, in_height, in_width, in_channels] act; y: [images, out_height, out_width,
+     *   out_channels] act, not x; w: [out_channels, kernel_height kernel_width]; b:
+     *   [1, out_channels].  float32 sums.
+     * Error on the CPU: 2^-20 (|b| + sum |w x|); one act step on CUDA.
+     */
+    enum ops_status (*depthwise_conv)(struct ops_device *dev, void *y, const void *x,
+                                      const struct ops_matrix *w, const struct ops_matrix *b,
+                                      const struct ops_conv *conv);
+
+    /* y = x > 0 ? x : 0; not a number stays so.  x, y: [n] act; y == x allowed.  Exact. */
+    enum ops_status (*relu)(struct ops_device *dev, void *y, const void *x, size_t n);
+
+    /* y = silu(x) = x / (1 + e^-x), also called swish.  x, y: [n] act; y == x allowed.  Error as
+     * swiglu's. */
+    enum ops_status (*silu)(struct ops_device *dev, void *y, const void *x, size_t n);
+
+    /* y = value * silu(gate) (Dauphin et al. 2017 with silu).  x: [rows, 2 dim] act, the value
+     * first and the gate behind it (swiglu has them the other way round); y: [rows, dim] act, not
+     * x.  Error as swiglu's. */
+    enum ops_status (*glu)(struct ops_device *dev, void *y, const void *x, size_t rows, size_t dim);
+
+    /* y[r, j, i] = x[r, i, j].  x: [rows, a, b] act; y: [rows, b, a] act, not x.  Exact. */
+    enum ops_status (*transpose)(struct ops_device *dev, void *y, const void *x, size_t rows,
+                                 size_t a, size_t b);
 };
 
 enum { OPS_LORA_MAX_RANK = 2048 };

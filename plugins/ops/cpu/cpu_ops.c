@@ -150,6 +150,11 @@ const struct ops *ops_cpu(void)
         .add = cpu_add,
         .gelu = cpu_gelu,
         .attention_full = cpu_attention_full,
+        .depthwise_conv = cpu_depthwise_conv,
+        .relu = cpu_relu,
+        .silu = cpu_silu,
+        .glu = cpu_glu,
+        .transpose = cpu_transpose,
     };
     return &table;
 }

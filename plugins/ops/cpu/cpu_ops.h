@@ -84,6 +84,14 @@ static inline void cpu_softmax_fold(float *o, float *o_max, float *o_sum, const 
     *o_sum = *o_sum * old + sum * new;
     *o_max = top;
 }
+enum ops_status cpu_depthwise_conv(struct ops_device *dev, void *y, const void *x,
+                                   const struct ops_matrix *w, const struct ops_matrix *b,
+                                   const struct ops_conv *conv);
+enum ops_status cpu_relu(struct ops_device *dev, void *y, const void *x, size_t n);
+enum ops_status cpu_silu(struct ops_device *dev, void *y, const void *x, size_t n);
+enum ops_status cpu_glu(struct ops_device *dev, void *y, const void *x, size_t rows, size_t dim);
+enum ops_status cpu_transpose(struct ops_device *dev, void *y, const void *x, size_t rows, size_t a,
+                              size_t b);
 
 /* Whether heads and kv keep the contract of ops.h. */
 bool cpu_heads_ok(const struct ops_heads *heads, const struct ops_kv *kv);
