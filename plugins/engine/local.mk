@@ -13,7 +13,8 @@ libengine_la_LIBADD = libcheckpoint.la $(PCRE2_LIBS) -lm
 # the model's configuration and weights
 libengine_la_SOURCES += \
 	plugins/engine/phi4_config.c plugins/engine/phi4_config.h \
-	plugins/engine/phi4_weights.c plugins/engine/phi4_weights.h
+	plugins/engine/phi4_weights.c plugins/engine/phi4_weights.h \
+	plugins/engine/tensor.c plugins/engine/tensor.h
 # the forward pass and what drives it
 libengine_la_SOURCES += \
 	plugins/engine/rope.c plugins/engine/rope.h \

@@ -1,6 +1,8 @@
 /* phi4_weights.c - finds each weight of the text model and checks its shape; see phi4_weights.h. */
 #include "phi4_weights.h"
 
+#include "tensor.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,45 +17,6 @@ struct loader {
     const struct safetensors_view **used; /* [safetensors_count] */
     size_t n_used;
 };
-
-static int dtype_of(const struct safetensors_view *v, enum ops_dtype *out)
-{
-    static const struct {
-        const char *name;
-        enum ops_dtype dtype;
-    } known[] = { { "BF16", OPS_BF16 }, { "F16", OPS_F16 }, { "F32", OPS_F32 } };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(v->dtype, known[i].name) == 0) {
-            *out = known[i].dtype;
-            return 0;
-        }
-    return -1;
-}
-
-/* "5120x3072"; a scalar is "1". */
-static void print_shape(char *out, size_t size, size_t n, const uint64_t *shape)
-{
-    size_t used = 0;
-    snprintf(out, size, "%s", n ? "" : "1");
-    for (size_t i = 0; i < n && used < size; i++)
-        used += (size_t)snprintf(out + used, size - used, "%s%llu", i ? "x" : "",
-                                 (unsigned long long)shape[i]);
-}
-
-/* n_dims 1: a vector of cols numbers. */
-static int check_shape(const struct safetensors_view *v, size_t n_dims, size_t rows, size_t cols,
-                       struct airlock_error *err)
-{
-    uint64_t want[2] = { rows, cols };
-    const uint64_t *from = n_dims == 1 ? want + 1 : want;
-    if (v->n_dims == n_dims && memcmp(v->shape, from, n_dims * sizeof *from) == 0)
-        return 0;
-    char found_text[SAFETENSORS_MAX_DIMS * 21], want_text[2 * 21];
-    print_shape(found_text, sizeof found_text, v->n_dims, v->shape);
-    print_shape(want_text, sizeof want_text, n_dims, from);
-    return airlock_error_set(err, AIRLOCK_E_CONFIG, "tensor %.120s: shape %s, expected %s", v->name,
-                             found_text, want_text);
-}
 
 /* PREFIX.weight, or PREFIX.base_layer.weight beside built-in adapters. */
 static const struct safetensors_view *find(struct loader *ld, const char *prefix)
@@ -70,30 +33,14 @@ static const struct safetensors_view *find(struct loader *ld, const char *prefix
     return v;
 }
 
+/* n_dims 1: a vector of cols numbers. */
 static int load(struct loader *ld, struct ops_matrix *m, const char *prefix, size_t n_dims,
                 size_t rows, size_t cols)
 {
-    enum ops_dtype dtype;
+    const uint64_t shape[] = { n_dims == 1 ? cols : rows, cols };
     const struct safetensors_view *v = find(ld, prefix);
-    if (!v || check_shape(v, n_dims, rows, cols, ld->err) < 0)
+    if (!v || tensor_load(m, v, n_dims, shape, ld->ops, ld->dev, ld->err) < 0)
         return -1;
-    if (dtype_of(v, &dtype) < 0)
-        return airlock_error_set(ld->err, AIRLOCK_E_CONFIG,
-                                 "tensor %s: dtype %s, expected BF16, F16 or F32", v->name,
-                                 v->dtype);
-    if ((uintptr_t)v->data % ops_dtype_size(dtype))
-        return airlock_error_set(ld->err, AIRLOCK_E_CONFIG,
-                                 "tensor %s: its data is not aligned to its dtype in the file: "
-                                 "save the checkpoint again with a current safetensors library",
-                                 v->name);
-    enum ops_status status = ld->ops->matrix_load(ld->dev, m, v->data, dtype, rows, cols);
-    if (status != OPS_OK) {
-        memset(m, 0, sizeof *m);
-        return airlock_error_set(
-            ld->err, status == OPS_E_MEMORY ? AIRLOCK_E_NO_MEMORY : AIRLOCK_E_DEVICE,
-            "tensor %s: %s", v->name,
-            status == OPS_E_MEMORY ? "out of memory on the device" : "the device refused it");
-    }
     ld->used[ld->n_used++] = v;
     return 0;
 }
