@@ -12,6 +12,7 @@ include tests/engine.mk
 include tests/constraint.mk
 include tests/lora.mk
 include tests/audio.mk
+include tests/vision.mk
 include tests/e2e.mk
 include tests/fuzz.mk
 include tests/cuda.mk

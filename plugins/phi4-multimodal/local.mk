@@ -9,3 +9,27 @@ libsound_la_SOURCES = \
 libsound_la_CFLAGS = $(AM_CFLAGS) $(SNDFILE_CFLAGS) $(SOXR_CFLAGS)
 libsound_la_LIBADD = $(SNDFILE_LIBS) $(SOXR_LIBS) -lm
 endif
+if HAVE_PICTURES
+noinst_LTLIBRARIES += libpicture.la
+# from a picture file to pixels
+libpicture_la_SOURCES = \
+	plugins/phi4-multimodal/image_decode.c plugins/phi4-multimodal/image_decode.h \
+	plugins/phi4-multimodal/image_formats.h plugins/phi4-multimodal/image_exif.c \
+	plugins/phi4-multimodal/image_png.c plugins/phi4-multimodal/image_jpeg.c \
+	plugins/phi4-multimodal/image_webp.c plugins/phi4-multimodal/image_gif.c
+libpicture_la_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS) $(JPEG_CFLAGS) $(WEBP_CFLAGS)
+libpicture_la_LIBADD = $(PNG_LIBS) $(JPEG_LIBS) $(WEBP_LIBS) $(GIF_LIBS)
+endif
+if HAVE_MEDIA
+# both, in a process that can do nothing else
+airlocklibexec_PROGRAMS += airlock-media-worker
+airlock_media_worker_SOURCES = \
+	plugins/phi4-multimodal/media_worker.c plugins/phi4-multimodal/media_protocol.h \
+	plugins/phi4-multimodal/media_seal.c plugins/phi4-multimodal/media_seal.h
+airlock_media_worker_LDADD = libpicture.la libsound.la libbase.la
+noinst_LTLIBRARIES += libmediaclient.la
+libmediaclient_la_SOURCES = plugins/phi4-multimodal/media_client.c \
+	plugins/phi4-multimodal/media_client.h
+libmediaclient_la_CFLAGS = $(AM_CFLAGS) -pthread
+libmediaclient_la_LIBADD = libbase.la
+endif

@@ -13,6 +13,9 @@ safetensors | phi4_config)
     set -- plugins/engine/safetensors.c plugins/engine/safetensors_header.c plugins/engine/phi4_config.c ;;
 audio) set -- plugins/phi4-multimodal/audio_decode.c plugins/phi4-multimodal/audio_resample.c \
     plugins/phi4-multimodal/log_mel.c ;;
+image) set -- plugins/phi4-multimodal/image_decode.c plugins/phi4-multimodal/image_exif.c \
+    plugins/phi4-multimodal/image_png.c plugins/phi4-multimodal/image_jpeg.c \
+    plugins/phi4-multimodal/image_webp.c plugins/phi4-multimodal/image_gif.c ;;
 peft_config) set -- plugins/lora/peft_config.c plugins/lora/pattern.c ;;
 request) set -- src/common/request.c src/common/utf8.c ;;
 model_config) set -- src/server/model_config.c ;;
@@ -38,9 +41,9 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck disable=SC2046,SC2086 # lists of flags and files without white space
 clang -g -O1 -std=gnu17 -D_GNU_SOURCE -DHAVE_CONFIG_H -I. -I"$top/src" -I"$top/plugins" -I"$top/sdk/include" \
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    $(pkg-config --cflags json-c libpcre2-8 sndfile soxr) -o "$work/fuzz" "$top/tests/fuzz/fuzz_$target.c" $sources \
+    $(pkg-config --cflags json-c libpcre2-8 sndfile soxr libpng libjpeg libwebp libwebpdemux) -o "$work/fuzz" "$top/tests/fuzz/fuzz_$target.c" $sources \
     "$top"/src/common/error.c "$top"/src/common/bytes.c "$top"/src/common/io.c "$top"/src/common/json.c \
-    $(pkg-config --libs json-c libpcre2-8 sndfile soxr) -lm
+    $(pkg-config --libs json-c libpcre2-8 sndfile soxr libpng libjpeg libwebp libwebpdemux) -lgif -lm
 mkdir "$work/new"
 "$work/fuzz" -max_total_time="$seconds" -max_len=4096 -rss_limit_mb=2048 -timeout=10 "$work/new" \
     "$top/tests/fuzz/corpus/$target"

@@ -1,0 +1,18 @@
+# vision.mk - tests of the image half of plugins/phi4-multimodal, and of the media worker.
+EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py
+if HAVE_PICTURES
+check_PROGRAMS += tests/fuzz/fuzz_image
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c
+tests_fuzz_fuzz_image_LDADD = libpicture.la
+endif
+if HAVE_MEDIA
+if HAVE_CHECK
+check_PROGRAMS += tests/test_media tests/fakes/media-worker
+TESTS += tests/test_media
+tests_test_media_SOURCES = tests/test_media.c tests/golden_file.h \
+	plugins/phi4-multimodal/media_seal.c plugins/phi4-multimodal/media_seal.h
+tests_test_media_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_media_LDADD = libmediaclient.la libbase.la $(CHECK_LIBS)
+tests_fakes_media_worker_SOURCES = tests/fakes/media_worker.c
+endif
+endif
