@@ -1,8 +1,9 @@
 # audio.mk - tests of the audio half of plugins/phi4-multimodal.
-EXTRA_DIST += tests/golden/audio tests/oracle/audio_golden.py
+EXTRA_DIST += tests/golden/audio tests/oracle/audio_golden.py \
+	tests/golden/audio_encoder tests/oracle/audio_encoder_golden.py
 if HAVE_SOUND
 if HAVE_CHECK
-audio_tests = tests/test_audio_decode tests/test_audio_features
+audio_tests = tests/test_audio_decode tests/test_audio_features tests/test_audio_encoder
 check_PROGRAMS += $(audio_tests)
 TESTS += $(audio_tests)
 audio_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(SNDFILE_CFLAGS)
@@ -12,6 +13,10 @@ tests_test_audio_decode_LDADD = libsound.la libbase.la $(CHECK_LIBS)
 tests_test_audio_features_SOURCES = tests/test_audio_features.c tests/golden_file.h
 tests_test_audio_features_CFLAGS = $(audio_test_cflags)
 tests_test_audio_features_LDADD = libsound.la libbase.la $(CHECK_LIBS)
+tests_test_audio_encoder_SOURCES = tests/test_audio_encoder.c tests/golden_file.h
+tests_test_audio_encoder_CFLAGS = $(audio_test_cflags) $(JSONC_CFLAGS)
+tests_test_audio_encoder_LDADD = libspeech.la libsound.la libengine.la libops.la libbase.la \
+	$(CHECK_LIBS)
 endif
 check_PROGRAMS += tests/fuzz/fuzz_audio
 tests_fuzz_fuzz_audio_SOURCES = tests/fuzz/fuzz_audio.c tests/fuzz/replay.c tests/known_leaks.h

@@ -1,6 +1,8 @@
 /* tensor.c - checks a tensor of a checkpoint and places it on a device; see tensor.h. */
 #include "tensor.h"
 
+#include "ops/cpu/convert.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -65,4 +67,16 @@ int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n
     return airlock_error_set(
         err, status == OPS_E_MEMORY ? AIRLOCK_E_NO_MEMORY : AIRLOCK_E_DEVICE, "tensor %s: %s",
         v->name, status == OPS_E_MEMORY ? "out of memory on the device" : "the device refused it");
+}
+
+void tensor_read(const struct safetensors_view *v, float *out, size_t n)
+{
+    enum ops_dtype dtype = OPS_F32;
+    tensor_dtype(v, &dtype, NULL);
+    const size_t size = ops_dtype_size(dtype);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t number; /* aligned, whatever the file is */
+        memcpy(&number, (const char *)v->data + i * size, size);
+        out[i] = load_float(&number, dtype, 0);
+    }
 }

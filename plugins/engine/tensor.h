@@ -20,4 +20,8 @@ int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n
 /* The dtype of v among those that ops know.  0, or -1 with err. */
 int tensor_dtype(const struct safetensors_view *v, enum ops_dtype *out, struct airlock_error *err);
 
+/* The first n numbers of v as float32, host memory.  v has so many, of a dtype that tensor_dtype
+ * knows; any alignment. */
+void tensor_read(const struct safetensors_view *v, float *out, size_t n);
+
 #endif

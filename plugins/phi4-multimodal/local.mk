@@ -8,6 +8,13 @@ libsound_la_SOURCES = \
 	plugins/phi4-multimodal/log_mel.c plugins/phi4-multimodal/log_mel.h
 libsound_la_CFLAGS = $(AM_CFLAGS) $(SNDFILE_CFLAGS) $(SOXR_CFLAGS)
 libsound_la_LIBADD = $(SNDFILE_LIBS) $(SOXR_LIBS) -lm
+# the speech encoder
+noinst_LTLIBRARIES += libspeech.la
+libspeech_la_SOURCES = \
+	plugins/phi4-multimodal/audio_config.c plugins/phi4-multimodal/audio_config.h \
+	plugins/phi4-multimodal/audio_weights.c plugins/phi4-multimodal/audio_weights.h \
+	plugins/phi4-multimodal/audio_encoder.c plugins/phi4-multimodal/audio_encoder.h
+libspeech_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 endif
 if HAVE_PICTURES
 noinst_LTLIBRARIES += libpicture.la
