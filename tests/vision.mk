@@ -1,5 +1,6 @@
 # vision.mk - tests of the image half of plugins/phi4-multimodal, and of the media worker.
-EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py
+EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py tests/golden/image_crops.txt \
+	tests/oracle/image_crops_golden.py
 if HAVE_PICTURES
 check_PROGRAMS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c
@@ -15,4 +16,11 @@ tests_test_media_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
 tests_test_media_LDADD = libmediaclient.la libbase.la $(CHECK_LIBS)
 tests_fakes_media_worker_SOURCES = tests/fakes/media_worker.c
 endif
+endif
+if HAVE_CHECK
+check_PROGRAMS += tests/test_image_crops
+TESTS += tests/test_image_crops
+tests_test_image_crops_SOURCES = tests/test_image_crops.c tests/golden_file.h
+tests_test_image_crops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_image_crops_LDADD = libvision.la libbase.la $(CHECK_LIBS)
 endif

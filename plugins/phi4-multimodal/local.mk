@@ -40,3 +40,10 @@ libmediaclient_la_SOURCES = plugins/phi4-multimodal/media_client.c \
 libmediaclient_la_CFLAGS = $(AM_CFLAGS) -pthread
 libmediaclient_la_LIBADD = libbase.la
 endif
+# the vision half: from pixels to embeddings
+noinst_LTLIBRARIES += libvision.la
+libvision_la_SOURCES = \
+	plugins/phi4-multimodal/image_crops.c plugins/phi4-multimodal/image_crops.h \
+	plugins/phi4-multimodal/image_resize.c plugins/phi4-multimodal/image_resize.h
+libvision_la_CFLAGS = $(AM_CFLAGS)
+libvision_la_LIBADD = -lm
