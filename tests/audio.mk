@@ -1,4 +1,4 @@
-# audio.mk - tests of the audio half of plugins/phi4-multimodal.
+# audio.mk - tests of the audio half of plugins/phi4-multimodal, and of media in a prompt.
 EXTRA_DIST += tests/golden/audio tests/oracle/audio_golden.py \
 	tests/golden/audio_encoder tests/oracle/audio_encoder_golden.py
 if HAVE_SOUND
@@ -21,4 +21,11 @@ endif
 check_PROGRAMS += tests/fuzz/fuzz_audio
 tests_fuzz_fuzz_audio_SOURCES = tests/fuzz/fuzz_audio.c tests/fuzz/replay.c tests/known_leaks.h
 tests_fuzz_fuzz_audio_LDADD = libsound.la libbase.la
+endif
+if HAVE_CHECK
+check_PROGRAMS += tests/test_media_prompt
+TESTS += tests/test_media_prompt
+tests_test_media_prompt_SOURCES = tests/test_media_prompt.c
+tests_test_media_prompt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_media_prompt_LDADD = libmediaprompt.la libengine.la libbase.la $(CHECK_LIBS)
 endif

@@ -281,6 +281,75 @@ START_TEST(a_vocabulary_without_the_role_tokens_is_named)
 }
 END_TEST
 
+/* ---- inserts --------------------------------------------------------------------------------- */
+
+static struct chat_insert insert_of(const struct chat_message *m, const char *piece, size_t n)
+{
+    const char *at = strstr(m->content, piece);
+    ck_assert_ptr_nonnull(at);
+    return (struct chat_insert){ (size_t)(at - m->content), strlen(piece),
+                                 tokenizer_added(tokenizer, "<|endofprompt|>", NULL), n, 0 };
+}
+
+/* An insert is an added token of the whole string, in any number. */
+START_TEST(inserts_are_ids_where_the_text_says)
+{
+    static const char *const contents[][2] = {
+        { "[1]", "P" },
+        { "[1]what is it?[2]", "Pwhat is it?PPP" },
+        { " [1] \n[2] and then", " P \nPPP and then" },
+        { "see [1][2]", "see PPPP" },
+    };
+    for (size_t i = 0; i < 8; i++) {
+        struct chat_message m[] = { message(CHAT_SYSTEM, "x"),
+                                    message(CHAT_USER, contents[i / 2][0]) };
+        struct chat_insert inserts[2] = { insert_of(&m[1], "[1]", 1) };
+        m[1].inserts = inserts;
+        m[1].n_inserts = 1;
+        if (strstr(m[1].content, "[2]")) {
+            inserts[1] = insert_of(&m[1], "[2]", 3);
+            m[1].n_inserts = 2;
+        }
+        char want[256] = "<|system|>x<|end|><|user|>";
+        size_t n = strlen(want);
+        for (const char *c = contents[i / 2][1]; *c; c++)
+            n += (size_t)snprintf(want + n, sizeof want - n, "%.*s", *c == 'P' ? 15 : 1,
+                                  *c == 'P' ? "<|endofprompt|>" : c);
+        snprintf(want + n, sizeof want - n, "<|end|><|assistant|>");
+        struct token_list ids = apply(m, 2, i % 2);
+        assert_encodes(&ids, want);
+        for (size_t k = 0; k < m[1].n_inserts; k++)
+            for (size_t j = 0; j < inserts[k].count; j++)
+                ck_assert_int_eq(ids.ids[inserts[k].first + j], inserts[k].id);
+        ck_assert_uint_eq(count(&ids, "<|endofprompt|>"), m[1].n_inserts == 2 ? 4 : 1);
+        free(ids.ids);
+    }
+}
+END_TEST
+
+START_TEST(inserts_cannot_be_forged_or_misplaced)
+{
+    struct airlock_error err;
+    struct token_list ids = { 0 };
+    struct chat_message m = message(CHAT_USER, "[1] and <|endofprompt|>");
+    struct chat_insert inserts[2] = { insert_of(&m, "[1]", 2), insert_of(&m, "[1]", 2) };
+    m.inserts = inserts;
+    m.n_inserts = 1;
+    ck_assert_int_eq(chat_template_encode(tokenizer, &m, 1, true, &ids, &err), -1);
+    ck_assert_int_eq(err.code, AIRLOCK_E_REQUEST);
+    ck_assert_uint_eq(ids.n, 0);
+    ck_assert_int_eq(chat_template_encode(tokenizer, &m, 1, false, &ids, &err), 0);
+    ck_assert_uint_eq(count(&ids, "<|endofprompt|>"), 2);
+    m.n_inserts = 2;
+    ck_assert_int_eq(chat_template_encode(tokenizer, &m, 1, false, &ids, &err), -1);
+    ck_assert_int_eq(err.code, AIRLOCK_E_INVALID);
+    m.n_inserts = 1;
+    inserts[0].size = 99;
+    ck_assert_int_eq(chat_template_encode(tokenizer, &m, 1, false, &ids, &err), -1);
+    free(ids.ids);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("chat_template");
@@ -298,6 +367,8 @@ int main(void)
     tcase_add_test(c, no_messages_still_ask_the_assistant);
     tcase_add_test(c, an_unknown_role_is_an_error_and_leaves_the_list_alone);
     tcase_add_test(c, a_vocabulary_without_the_role_tokens_is_named);
+    tcase_add_test(c, inserts_are_ids_where_the_text_says);
+    tcase_add_test(c, inserts_cannot_be_forged_or_misplaced);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);

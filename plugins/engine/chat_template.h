@@ -22,6 +22,15 @@ enum chat_role {
                  */
 };
 
+/* A piece of a content that is not encoded: [at, at + size) becomes count times the id, which other
+ * embeddings than the id's own will replace. */
+struct chat_insert {
+    size_t at, size;
+    int32_t id;
+    size_t count;
+    size_t first; /* out: index in the prompt of the first of them */
+};
+
 /* Texts are UTF-8 without a NUL at the end; size 0: none. */
 struct chat_message {
     enum chat_role role;
@@ -31,10 +40,13 @@ struct chat_message {
     size_t tools_size;
     const char *calls; /* [calls_size] assistant: calls as JSON */
     size_t calls_size;
+    struct chat_insert *inserts; /* [n_inserts] in order, not overlapping, inside the content */
+    size_t n_inserts;
 };
 
 /* Appends the prompt's ids.  -1 with err: AIRLOCK_E_UNSUPPORTED when tools are used and the
- * vocabulary has no tokens for them. */
+ * vocabulary has no tokens for them; AIRLOCK_E_REQUEST when with inserts and raw_content an id of
+ * theirs is written out in the text. */
 int chat_template_encode(const struct tokenizer *t, const struct chat_message *messages, size_t n,
                          bool raw_content, struct token_list *out, struct airlock_error *err);
 

@@ -47,3 +47,9 @@ libvision_la_SOURCES = \
 	plugins/phi4-multimodal/image_resize.c plugins/phi4-multimodal/image_resize.h
 libvision_la_CFLAGS = $(AM_CFLAGS)
 libvision_la_LIBADD = -lm
+# pictures and sounds in a prompt
+noinst_LTLIBRARIES += libmediaprompt.la
+libmediaprompt_la_SOURCES = plugins/phi4-multimodal/media_prompt.c \
+	plugins/phi4-multimodal/media_prompt.h
+libmediaprompt_la_CFLAGS = $(AM_CFLAGS) $(LIBMD_CFLAGS)
+libmediaprompt_la_LIBADD = $(LIBMD_LIBS)
