@@ -12,15 +12,15 @@ tests_test_audio_decode_CFLAGS = $(audio_test_cflags)
 tests_test_audio_decode_LDADD = libsound.la libbase.la $(CHECK_LIBS)
 tests_test_audio_features_SOURCES = tests/test_audio_features.c tests/golden_file.h
 tests_test_audio_features_CFLAGS = $(audio_test_cflags)
-tests_test_audio_features_LDADD = libsound.la libbase.la $(CHECK_LIBS)
+tests_test_audio_features_LDADD = libspeech.la libbase.la $(CHECK_LIBS)
 tests_test_audio_encoder_SOURCES = tests/test_audio_encoder.c tests/golden_file.h
 tests_test_audio_encoder_CFLAGS = $(audio_test_cflags) $(JSONC_CFLAGS)
-tests_test_audio_encoder_LDADD = libspeech.la libsound.la libengine.la libops.la libbase.la \
+tests_test_audio_encoder_LDADD = libspeech.la libengine.la libops.la libbase.la \
 	$(CHECK_LIBS)
 endif
 check_PROGRAMS += tests/fuzz/fuzz_audio
 tests_fuzz_fuzz_audio_SOURCES = tests/fuzz/fuzz_audio.c tests/fuzz/replay.c tests/known_leaks.h
-tests_fuzz_fuzz_audio_LDADD = libsound.la libbase.la
+tests_fuzz_fuzz_audio_LDADD = libsound.la libspeech.la libbase.la
 endif
 if HAVE_CHECK
 check_PROGRAMS += tests/test_media_prompt
@@ -28,4 +28,14 @@ TESTS += tests/test_media_prompt
 tests_test_media_prompt_SOURCES = tests/test_media_prompt.c
 tests_test_media_prompt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_media_prompt_LDADD = libmediaprompt.la libengine.la libbase.la $(CHECK_LIBS)
+endif
+if HAVE_MEDIA
+if HAVE_CHECK
+check_PROGRAMS += tests/test_audio_clips
+TESTS += tests/test_audio_clips
+tests_test_audio_clips_SOURCES = tests/test_audio_clips.c tests/golden_file.h
+tests_test_audio_clips_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
+tests_test_audio_clips_LDADD = libaudioclips.la libengine.la libops.la libbase.la $(CHECK_LIBS)
+EXTRA_tests_test_audio_clips_DEPENDENCIES = airlock-media-worker tests/fakes/media-worker
+endif
 endif

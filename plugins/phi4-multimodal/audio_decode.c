@@ -89,13 +89,12 @@ static int supported_type(int format)
 static int check_format(const SF_INFO *info, struct airlock_error *err)
 {
     if (!supported_type(info->format))
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: not a WAV, FLAC, Ogg or MP3 file");
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "not a WAV, FLAC, Ogg or MP3 file");
     if (info->samplerate < AUDIO_MIN_RATE || info->samplerate > AUDIO_MAX_RATE)
-        return airlock_error_set(err, AIRLOCK_E_REQUEST,
-                                 "audio: a rate of %d Hz; %d to %d Hz are read", info->samplerate,
-                                 AUDIO_MIN_RATE, AUDIO_MAX_RATE);
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "a rate of %d Hz; %d to %d Hz are read",
+                                 info->samplerate, AUDIO_MIN_RATE, AUDIO_MAX_RATE);
     if (info->channels < 1 || info->channels > AUDIO_MAX_CHANNELS)
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: %d channels; 1 to %d are read",
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "%d channels; 1 to %d are read",
                                  info->channels, AUDIO_MAX_CHANNELS);
     return 0;
 }
@@ -110,7 +109,7 @@ struct collector {
 
 static int too_long(struct airlock_error *err, size_t seconds)
 {
-    return airlock_error_set(err, AIRLOCK_E_TOO_LARGE, "audio: longer than %zu seconds", seconds);
+    return airlock_error_set(err, AIRLOCK_E_TOO_LARGE, "longer than %zu seconds", seconds);
 }
 
 /* The sink of the resampler. */
@@ -126,7 +125,7 @@ static int collect(void *ctx, const double *samples, size_t n)
             capacity = c->max;
         float *grown = realloc(clip->samples, capacity * sizeof *grown);
         if (!grown)
-            return airlock_error_set(c->err, AIRLOCK_E_NO_MEMORY, "audio: out of memory");
+            return airlock_error_set(c->err, AIRLOCK_E_NO_MEMORY, "out of memory");
         clip->samples = grown;
         c->capacity = capacity;
     }
@@ -146,8 +145,8 @@ static int mix_down(double *frames, size_t n, size_t channels, struct airlock_er
         frames[i] = sum / (double)channels;
         if (!(fabs(frames[i]) <= LOUDEST))
             return airlock_error_set(err, AIRLOCK_E_REQUEST,
-                                     "audio: a sample is not a finite number between -%g and %g",
-                                     LOUDEST, LOUDEST);
+                                     "a sample is not a finite number between -%g and %g", LOUDEST,
+                                     LOUDEST);
     }
     return 0;
 }
@@ -170,10 +169,10 @@ static int decode_all(SNDFILE *file, const SF_INFO *info, struct audio_resampler
             return -1;
     }
     if (sf_error(file) != SF_ERR_NO_ERROR)
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: the file is damaged: %.100s",
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "the file is damaged: %.100s",
                                  sf_strerror(file));
     if (total == 0)
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: the file holds no sound");
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "the file holds no sound");
     return audio_resample_finish(resampler, err);
 }
 
@@ -203,14 +202,14 @@ int audio_decode(const void *data, size_t size, size_t max_seconds, struct audio
     SF_INFO info = { 0 };
     *out = (struct audio_clip){ 0 };
     if (max_seconds < 1 || max_seconds > AUDIO_MAX_SECONDS || size > INT_MAX)
-        return airlock_error_set(err, AIRLOCK_E_INVALID, "audio: %zu bytes for %zu seconds", size,
+        return airlock_error_set(err, AIRLOCK_E_INVALID, "%zu bytes for %zu seconds", size,
                                  max_seconds);
     if (!looks_supported(data, size))
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: not a WAV, FLAC, Ogg or MP3 file");
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "not a WAV, FLAC, Ogg or MP3 file");
     memory.size = (sf_count_t)size;
     SNDFILE *file = sf_open_virtual(&io, SFM_READ, &info, &memory);
     if (!file)
-        return airlock_error_set(err, AIRLOCK_E_REQUEST, "audio: the file cannot be read: %.100s",
+        return airlock_error_set(err, AIRLOCK_E_REQUEST, "the file cannot be read: %.100s",
                                  sf_strerror(NULL));
     const int rc = decode_file(file, &info, max_seconds, out, err);
     sf_close(file);

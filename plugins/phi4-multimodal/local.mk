@@ -1,21 +1,21 @@
 # local.mk - the files of plugins/phi4-multimodal.
 if HAVE_SOUND
 noinst_LTLIBRARIES += libsound.la
-# from a sound file to what the speech encoder reads
+# from a sound file to samples; only the media worker has this
 libsound_la_SOURCES = \
 	plugins/phi4-multimodal/audio_decode.c plugins/phi4-multimodal/audio_decode.h \
-	plugins/phi4-multimodal/audio_resample.c plugins/phi4-multimodal/audio_resample.h \
-	plugins/phi4-multimodal/log_mel.c plugins/phi4-multimodal/log_mel.h
+	plugins/phi4-multimodal/audio_resample.c plugins/phi4-multimodal/audio_resample.h
 libsound_la_CFLAGS = $(AM_CFLAGS) $(SNDFILE_CFLAGS) $(SOXR_CFLAGS)
 libsound_la_LIBADD = $(SNDFILE_LIBS) $(SOXR_LIBS) -lm
-# the speech encoder
+endif
+# the speech encoder and its front end
 noinst_LTLIBRARIES += libspeech.la
 libspeech_la_SOURCES = \
+	plugins/phi4-multimodal/log_mel.c plugins/phi4-multimodal/log_mel.h \
 	plugins/phi4-multimodal/audio_config.c plugins/phi4-multimodal/audio_config.h \
 	plugins/phi4-multimodal/audio_weights.c plugins/phi4-multimodal/audio_weights.h \
 	plugins/phi4-multimodal/audio_encoder.c plugins/phi4-multimodal/audio_encoder.h
 libspeech_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
-endif
 if HAVE_PICTURES
 noinst_LTLIBRARIES += libpicture.la
 # from a picture file to pixels
@@ -53,3 +53,11 @@ libmediaprompt_la_SOURCES = plugins/phi4-multimodal/media_prompt.c \
 	plugins/phi4-multimodal/media_prompt.h
 libmediaprompt_la_CFLAGS = $(AM_CFLAGS) $(LIBMD_CFLAGS)
 libmediaprompt_la_LIBADD = $(LIBMD_LIBS)
+if HAVE_MEDIA
+# the sounds of a request, from files to embeddings
+noinst_LTLIBRARIES += libaudioclips.la
+libaudioclips_la_SOURCES = plugins/phi4-multimodal/audio_clips.c \
+	plugins/phi4-multimodal/audio_clips.h
+libaudioclips_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+libaudioclips_la_LIBADD = libspeech.la libmediaclient.la libmediaprompt.la
+endif

@@ -162,7 +162,7 @@ int log_mel(const float *samples, size_t n_samples, unsigned rate, float *featur
         return airlock_error_set(err, AIRLOCK_E_INVALID, "audio features: a rate of %u Hz", rate);
     if (frames == 0)
         return airlock_error_set(err, AIRLOCK_E_REQUEST,
-                                 "audio: shorter than 25 ms, the length of one frame");
+                                 "shorter than 25 ms, the length of one frame");
     design(&fe, frame_of(rate));
     for (size_t i = 0; i < frames; i++)
         do_frame(&fe, samples + i * fe.frame.hop, features + i * LOG_MEL_BINS);

@@ -15,6 +15,15 @@ static void answer(const int *fds, struct media_result result, const char *bytes
         _exit(1);
 }
 
+/* 500 samples of sound that are no numbers. */
+static void no_numbers(const int *fds)
+{
+    unsigned char samples[500 * 4];
+    memset(samples, 0xff, sizeof samples);
+    if (pwrite(fds[1], samples, sizeof samples, MEDIA_DATA_AT) == sizeof samples)
+        answer(fds, (struct media_result){ .size = { 16000, 0 }, .bytes = sizeof samples }, "k");
+}
+
 static void act(char what, const int *fds)
 {
     struct media_result good = { .size = { 2, 1 }, .bytes = 6 }, bad = good;
@@ -39,6 +48,12 @@ static void act(char what, const int *fds)
         break;
     case 'w': /* two answers */
         answer(fds, good, "kk");
+        break;
+    case 'z': /* sound of no rate */
+        answer(fds, (struct media_result){ .bytes = 2000 }, "k");
+        break;
+    case 'n':
+        no_numbers(fds);
         break;
     case 'x': /* the whole worker is gone */
         _exit(3);
