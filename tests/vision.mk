@@ -1,6 +1,6 @@
 # vision.mk - tests of the image half of plugins/phi4-multimodal, and of the media worker.
 EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py tests/golden/image_crops.txt \
-	tests/oracle/image_crops_golden.py
+	tests/oracle/image_crops_golden.py tests/golden/vision tests/oracle/vision_golden.py
 if HAVE_PICTURES
 check_PROGRAMS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c
@@ -18,8 +18,11 @@ tests_fakes_media_worker_SOURCES = tests/fakes/media_worker.c
 endif
 endif
 if HAVE_CHECK
-check_PROGRAMS += tests/test_image_crops
-TESTS += tests/test_image_crops
+check_PROGRAMS += tests/test_image_crops tests/test_vision_encoder
+TESTS += tests/test_image_crops tests/test_vision_encoder
+tests_test_vision_encoder_SOURCES = tests/test_vision_encoder.c tests/golden_file.h
+tests_test_vision_encoder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
+tests_test_vision_encoder_LDADD = libvision.la libengine.la libops.la libbase.la $(CHECK_LIBS)
 tests_test_image_crops_SOURCES = tests/test_image_crops.c tests/golden_file.h
 tests_test_image_crops_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_image_crops_LDADD = libvision.la libbase.la $(CHECK_LIBS)

@@ -58,14 +58,29 @@ def picture(w, h):
     return ((7 * x + 13 * y + 29 * c + (x * y) // 8) % 256).astype(np.uint8)
 
 
-def pixels(w, h):
+def canvas(w, h):
     cols, rows, nw, nh, *_ = plan(w, h)
-    canvas = np.full((rows * CROP, cols * CROP, 3), 255, np.uint8)
-    canvas[:nh, :nw] = np.asarray(Image.fromarray(picture(w, h)).resize((nw, nh), Image.BILINEAR))
-    t = (torch.from_numpy(canvas).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
-    squeezed = torch.nn.functional.interpolate(t[None], size=(CROP, CROP), mode="bicubic")[0].flatten()
+    a = np.full((rows * CROP, cols * CROP, 3), 255, np.uint8)
+    a[:nh, :nw] = np.asarray(Image.fromarray(picture(w, h)).resize((nw, nh), Image.BILINEAR))
+    return a
+
+
+def crops(w, h):
+    """All crops [1 + n, 3, 448, 448], the squeezed view first, and their masks [1 + n, 32, 32]."""
+    cols, rows, _, _, valid_cols, valid_rows, _ = plan(w, h)
+    t = (torch.from_numpy(canvas(w, h)).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
+    squeezed = torch.nn.functional.interpolate(t[None], size=(CROP, CROP), mode="bicubic")
+    tiles = t.reshape(3, rows, CROP, cols, CROP).permute(1, 3, 0, 2, 4).reshape(-1, 3, CROP, CROP)
+    mask = torch.zeros(rows * 32, cols * 32, dtype=torch.bool)
+    mask[:valid_rows, :valid_cols] = True
+    masks = mask.reshape(rows, 32, cols, 32).transpose(1, 2).reshape(-1, 32, 32)
+    return torch.cat([squeezed, tiles]), torch.cat([torch.ones(1, 32, 32, dtype=torch.bool), masks])
+
+
+def pixels(w, h):
+    squeezed = crops(w, h)[0][0].flatten()
     at = [(k * 54321 + 17) % squeezed.numel() for k in range(12)]
-    return f"{zlib.crc32(canvas.tobytes()):08x} " + " ".join(f"{float(squeezed[i]):.9g}" for i in at)
+    return f"{zlib.crc32(canvas(w, h).tobytes()):08x} " + " ".join(f"{float(squeezed[i]):.9g}" for i in at)
 
 
 def native_agrees(w, h, want):
@@ -81,11 +96,12 @@ sizes = [(1, 1), (1, 4000), (4000, 1), (447, 449), (448, 448), (449, 448), (448,
 rng = np.random.default_rng(1)
 sizes += [tuple(int(v) for v in np.exp(rng.uniform(0, 9.5, 2))) for _ in range(120)]
 sizes = [(max(w, 1), max(h, 1)) for w, h in sizes]
-with open(sys.argv[1], "w") as f:
-    for w, h in sizes:
-        p = plan(w, h)
-        f.write(f"plan {w} {h}: {' '.join(map(str, p)) if p else 'refused'}\n")
-        if p and w * h < 2_000_000 and p[0] * p[1] <= 8:
-            native_agrees(w, h, p)
-    for w, h in [(1, 1), (447, 449), (449, 448), (448, 448), (640, 480), (10, 2000), (2000, 45), (100, 100), (1344, 896), (3000, 2000), (333, 3333)]:
-        f.write(f"pixels {w} {h}: {pixels(w, h)}\n")
+if __name__ == "__main__":
+    with open(sys.argv[1], "w") as f:
+        for w, h in sizes:
+            p = plan(w, h)
+            f.write(f"plan {w} {h}: {' '.join(map(str, p)) if p else 'refused'}\n")
+            if p and w * h < 2_000_000 and p[0] * p[1] <= 8:
+                native_agrees(w, h, p)
+        for w, h in [(1, 1), (447, 449), (449, 448), (448, 448), (640, 480), (10, 2000), (2000, 45), (100, 100), (1344, 896), (3000, 2000), (333, 3333)]:
+            f.write(f"pixels {w} {h}: {pixels(w, h)}\n")

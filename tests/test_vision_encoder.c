@@ -1,0 +1,231 @@
+/* test_vision_encoder.c - the vision tower and its projection compute what transformers computes,
+ * for tiny random models of the real architecture. */
+#include "golden_file.h"
+#include "phi4-multimodal/vision_encoder.h"
+#include "suite.h"
+
+#include "common/json.h"
+
+#include <math.h>
+#include <string.h>
+
+static struct airlock_error err;
+static const char *const cases[] = { "hub_bf16", "native_f32" };
+
+struct model {
+    struct ops_device *dev;
+    struct safetensors *st;
+    struct vision_config config;
+    struct vision_weights weights;
+    struct vision_encoder *encoder;
+};
+
+static void golden_path(char *out, size_t size, const char *name, const char *file)
+{
+    const char *top = getenv("top_srcdir");
+    snprintf(out, size, "%s/tests/golden/vision/%s/%s", top ? top : ".", name, file);
+}
+
+static int read_config(const char *text, struct vision_config *out)
+{
+    struct json_object *config = json_parse(text, strlen(text), &err);
+    ck_assert_msg(config != NULL, "%s", err.text);
+    int status = vision_config_parse(config, out, &err);
+    json_object_put(config);
+    return status;
+}
+
+static void model_open(struct model *m, const char *name)
+{
+    char path[1024];
+    const struct ops_open how = { .threads = 2 };
+    const char *why = NULL;
+    memset(m, 0, sizeof *m);
+    m->dev = ops_cpu()->open(&how, &why);
+    ck_assert_msg(m->dev != NULL, "%s", why);
+    golden_path(path, sizeof path, name, "config.json");
+    struct json_object *config = json_parse_file(path, 1 << 20, &err);
+    ck_assert_msg(config && vision_config_parse(config, &m->config, &err) == 0, "%s", err.text);
+    json_object_put(config);
+    golden_path(path, sizeof path, name, "model.safetensors");
+    m->st = safetensors_open_file(path, &err);
+    ck_assert_msg(
+        m->st && vision_weights_load(&m->weights, &m->config, m->st, ops_cpu(), m->dev, &err) == 0,
+        "%s", err.text);
+    m->encoder = vision_encoder_new(&m->config, &m->weights, ops_cpu(), m->dev, &err);
+    ck_assert_msg(m->encoder != NULL, "%s", err.text);
+}
+
+static void model_close(struct model *m)
+{
+    vision_encoder_free(m->encoder);
+    vision_weights_free(&m->weights, ops_cpu(), m->dev);
+    safetensors_close(m->st);
+    ops_cpu()->close(m->dev);
+}
+
+/* The picture of tests/oracle/image_crops_golden.py as embeddings. */
+static float *embed(struct model *m, size_t w, size_t h, size_t *tokens)
+{
+    struct image_canvas c;
+    uint8_t *rgb = malloc(3 * w * h);
+    for (size_t y = 0; y < h; y++)
+        for (size_t x = 0; x < w; x++)
+            for (size_t k = 0; k < 3; k++)
+                rgb[3 * (y * w + x) + k] = (uint8_t)(7 * x + 13 * y + 29 * k + x * y / 8);
+    ck_assert_int_eq(image_canvas_make(&c, rgb, w, h, &err), 0);
+    *tokens = c.plan.tokens;
+    float *out = malloc(*tokens * m->config.text_hidden * sizeof *out);
+    ck_assert_int_eq(vision_encoder_begin(m->encoder, &c, out, &err), 0);
+    int more;
+    while ((more = vision_encoder_step(m->encoder, &err)) > 0)
+        ;
+    ck_assert_msg(more == 0, "%s", err.text);
+    image_canvas_free(&c);
+    free(rgb);
+    return out;
+}
+
+/* float32 sums in another order, through some layers: 2^-14 of the row's largest number. */
+static void check_row(const float *got, size_t n, char *values, size_t row)
+{
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)got[i]));
+    for (size_t i = 0; i < n; i++) {
+        const double want = strtod(values, &values);
+        ck_assert_msg(fabs((double)got[i] - want) <= largest * 0x1p-14,
+                      "row %zu, number %zu: %.7g, not %.7g", row, i, (double)got[i], want);
+    }
+}
+
+/* _i: the model. */
+START_TEST(embeddings_of_pictures_are_those_of_transformers)
+{
+    char path[64];
+    size_t size, tokens = 0, w, h, want, row, checked = 0;
+    struct model m;
+    float *out = NULL;
+    model_open(&m, cases[_i]);
+    snprintf(path, sizeof path, "%s/expected.txt", cases[_i]);
+    char *text = golden_file("vision", path, &size);
+    text[size] = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        int used;
+        if (sscanf(line, "image %zu %zu %zu", &w, &h, &want) == 3) {
+            free(out);
+            out = embed(&m, w, h, &tokens);
+            ck_assert_uint_eq(tokens, want);
+        } else {
+            ck_assert_int_eq(sscanf(line, "row %zu%n", &row, &used), 1);
+            ck_assert_uint_lt(row, tokens);
+            check_row(out + row * m.config.text_hidden, m.config.text_hidden, line + used, row);
+            checked++;
+        }
+    }
+    ck_assert_uint_ge(checked, 50);
+    free(out);
+    free(text);
+    model_close(&m);
+}
+END_TEST
+
+START_TEST(a_picture_that_is_given_up_leaves_no_trace_in_the_next)
+{
+    size_t n, again;
+    struct model m;
+    struct image_canvas c;
+    uint8_t white[3] = { 255, 255, 255 };
+    model_open(&m, "native_f32");
+    float *first = embed(&m, 100, 100, &n), *scratch = malloc(545 * 20 * sizeof *scratch);
+    ck_assert_int_eq(image_canvas_make(&c, white, 1, 1, &err), 0);
+    ck_assert_int_eq(vision_encoder_begin(m.encoder, &c, scratch, &err), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(vision_encoder_step(m.encoder, &err), 1);
+    float *second = embed(&m, 100, 100, &again);
+    ck_assert_uint_eq(n, again);
+    ck_assert(memcmp(first, second, n * m.config.text_hidden * sizeof *first) == 0);
+    image_canvas_free(&c);
+    free(first);
+    free(second);
+    free(scratch);
+    model_close(&m);
+}
+END_TEST
+
+START_TEST(what_the_tower_does_not_implement_is_refused_by_name)
+{
+    struct vision_config c;
+    static const struct {
+        const char *text, *key;
+    } bad[] = {
+        { "{}", "hidden_size" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"crop_size\":336}}", "vision_config.crop_size" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"image_size\":224}}",
+          "vision_config.image_size" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"patch_size\":16}}", "vision_config.patch_size" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"feature_layer\":0}}", "feature_layer" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"num_attention_heads\":0}}",
+          "num_attention_heads" },
+        { "{\"hidden_size\":8,\"vision_config\":{\"hidden_act\":\"relu\"}}", "hidden_act" },
+        { "{\"hidden_size\":8,\"embd_layer\":{\"image_embd_layer\":{\"hd_transform_order\":"
+          "\"glb_sub\"}}}",
+          "hd_transform_order" },
+        { "{\"hidden_size\":8,\"embd_layer\":{\"image_embd_layer\":{\"use_hd_transform\":false}}}",
+          "use_hd_transform" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        ck_assert_int_eq(read_config(bad[i].text, &c), -1);
+        ck_assert_msg(strstr(err.text, bad[i].key) != NULL, "%s", err.text);
+    }
+    ck_assert_int_eq(read_config("{\"hidden_size\":8}", &c), 0);
+    ck_assert_uint_eq(c.num_heads, 16);
+    ck_assert_int_eq(c.feature_layer, -2);
+}
+END_TEST
+
+START_TEST(weights_that_do_not_fit_are_refused_by_name)
+{
+    char path[1024];
+    struct model m;
+    struct vision_weights w;
+    model_open(&m, "native_f32");
+    struct vision_config c = m.config;
+    c.text_hidden = 21;
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_msg(strstr(err.text, "image_embed.img_projection_up.weight: shape 20x24"), "%s",
+                  err.text);
+    c = m.config;
+    c.num_heads = 7;
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_msg(strstr(err.text, "cannot be cut into 7 heads"), "%s", err.text);
+    c = m.config;
+    c.feature_layer = -5;
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_msg(strstr(err.text, "feature_layer -5"), "%s", err.text);
+    golden_path(path, sizeof path, "../audio_encoder/native_f32", "model.safetensors");
+    struct safetensors *other = safetensors_open_file(path, &err);
+    ck_assert_msg(other != NULL, "%s", err.text);
+    ck_assert_int_eq(vision_weights_load(&w, &m.config, other, ops_cpu(), m.dev, &err), -1);
+    ck_assert_msg(strstr(err.text, "patch_embedding.weight is missing"), "%s", err.text);
+    safetensors_close(other);
+    model_close(&m);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("vision_encoder");
+    TCase *tc = tcase_create("vision_encoder");
+    tcase_set_timeout(tc, 300);
+    tcase_add_loop_test(tc, embeddings_of_pictures_are_those_of_transformers, 0, 2);
+    tcase_add_test(tc, a_picture_that_is_given_up_leaves_no_trace_in_the_next);
+    tcase_add_test(tc, what_the_tower_does_not_implement_is_refused_by_name);
+    tcase_add_test(tc, weights_that_do_not_fit_are_refused_by_name);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int n = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return n ? 1 : 0;
+}
