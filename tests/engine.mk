@@ -5,7 +5,7 @@ engine_test_ldadd = libengine.la libops.la libbase.la $(CHECK_LIBS)
 engine_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
 if HAVE_CHECK
 engine_tests = tests/test_rope tests/test_kv_cache tests/test_siphash tests/test_prefix_cache \
-	tests/test_wait_queue tests/test_scheduler tests/test_engine_prefix tests/test_sampler tests/test_stop_strings \
+	tests/test_wait_queue tests/test_scheduler tests/test_engine_prefix tests/test_engine_embeds tests/test_sampler tests/test_stop_strings \
 	tests/test_logits tests/test_engine tests/test_phi4_mini \
 	tests/test_adapters
 check_PROGRAMS += $(engine_tests)
@@ -31,6 +31,9 @@ tests_test_scheduler_LDADD = $(engine_test_ldadd)
 tests_test_engine_prefix_SOURCES = tests/test_engine_prefix.c
 tests_test_engine_prefix_CFLAGS = $(engine_test_cflags)
 tests_test_engine_prefix_LDADD = $(engine_test_ldadd)
+tests_test_engine_embeds_SOURCES = tests/test_engine_embeds.c
+tests_test_engine_embeds_CFLAGS = $(engine_test_cflags)
+tests_test_engine_embeds_LDADD = $(engine_test_ldadd)
 tests_test_sampler_SOURCES = tests/test_sampler.c
 tests_test_sampler_CFLAGS = $(engine_test_cflags)
 tests_test_sampler_LDADD = $(engine_test_ldadd)

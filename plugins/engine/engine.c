@@ -200,6 +200,16 @@ struct constraints *engine_constraints(struct engine *e)
     return e->constraints;
 }
 
+const struct safetensors *engine_checkpoint(const struct engine *e)
+{
+    return e->st;
+}
+
+struct ops_device *engine_device(struct engine *e)
+{
+    return e->dev;
+}
+
 size_t engine_max_context(const struct engine *e)
 {
     return e->max_context;

@@ -11,6 +11,7 @@
 #include "constraint.h"
 #include "linear_hook.h"
 #include "phi4_config.h"
+#include "safetensors.h"
 #include "scheduler.h"
 #include "tokenizer.h"
 
@@ -50,6 +51,10 @@ const struct tokenizer *engine_tokenizer(const struct engine *e);
 struct scheduler *engine_scheduler(struct engine *e);
 /* For constraint_new(): what answers of this model may be held to. */
 struct constraints *engine_constraints(struct engine *e);
+/* The checkpoint's tensors, also those that the text model does not use; until engine_close(). */
+const struct safetensors *engine_checkpoint(const struct engine *e);
+/* The engine's device: before the first request, and in the hook. */
+struct ops_device *engine_device(struct engine *e);
 size_t engine_max_context(const struct engine *e);
 /* The device's threads to lend on, between the engine's own ops; NULL: none. */
 const struct ops_threads *engine_threads(struct engine *e);

@@ -302,7 +302,34 @@ static int head(struct phi4_forward *f, const struct step_shape *shape, float *l
     return 0;
 }
 
-static int layers(struct phi4_forward *f, const struct ops_batch *batch, struct airlock_error *err)
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Replaces the rows of h whose embeddings are given. */
+static int given_rows(struct phi4_forward *f, const struct forward_seq *seqs, size_t n_seqs,
+                      struct airlock_error *err)
+{
+    const size_t bytes = f->o.config->hidden_size * ops_dtype_size(f->o.ops->act);
+    size_t first_row = 0;
+    for (size_t s = 0; s < n_seqs; first_row += seqs[s].rows, s++) {
+        const struct forward_seq *q = &seqs[s];
+        for (size_t i = 0; i < q->n_embeds; i++) {
+            const struct forward_embeds *e = &q->embeds[i];
+            const size_t begin = larger(q->position, e->position);
+            const size_t q_end = q->position + q->rows, e_end = e->position + e->rows;
+            const size_t end = q_end < e_end ? q_end : e_end;
+            if (begin < end)
+                OP(upload, (char *)f->h + (first_row + begin - q->position) * bytes,
+                   (const char *)e->data + (begin - e->position) * bytes, (end - begin) * bytes);
+        }
+    }
+    return 0;
+}
+
+static int layers(struct phi4_forward *f, const struct forward_seq *seqs,
+                  const struct ops_batch *batch, struct airlock_error *err)
 {
     const struct phi4_config *c = f->o.config;
     const struct phi4_weights *w = f->o.weights;
@@ -310,6 +337,8 @@ static int layers(struct phi4_forward *f, const struct ops_batch *batch, struct 
 
     /* [rows] -> [rows, hidden] */
     OP(embedding, f->h, &w->embed_tokens, (const int32_t *)(f->in.device + f->in.ids), rows);
+    if (given_rows(f, seqs, batch->n_seqs, err))
+        return -1;
     OP(rmsnorm, f->x, f->h, &w->layers[0].input_layernorm, rows, c->hidden_size, c->rms_norm_eps);
     for (size_t l = 0; l < w->n_layers; l++) {
         if (f->o.give_up && f->o.give_up(f->o.give_up_ctx))
@@ -344,7 +373,7 @@ int phi4_forward_step(struct phi4_forward *f, const struct forward_seq *seqs, si
                                .table_stride = shape.stride,
                                .rows = shape.rows,
                                .max_length = shape.max_length };
-    int status = layers(f, &batch, err);
+    int status = layers(f, seqs, &batch, err);
     if (status == 0 && shape.n_logits > 0)
         return head(f, &shape, logits, err); /* its download waits for the device */
     /* The host's inputs are rewritten by the next step. */

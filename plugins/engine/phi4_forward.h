@@ -38,6 +38,13 @@ struct phi4_forward_options {
 
 enum forward_logits { FORWARD_NO_LOGITS, FORWARD_LAST_LOGITS, FORWARD_ALL_LOGITS };
 
+/* Tokens position .. position + rows - 1 of a sequence whose embeddings are given instead of looked
+ * up: what a picture or a sound became. */
+struct forward_embeds {
+    size_t position, rows;
+    void *data; /* host, [rows, hidden_size] of ops.act */
+};
+
 /* Consecutive tokens of one sequence, whose earlier tokens have been computed with the same
  * long_rope and adapters. */
 struct forward_seq {
@@ -47,8 +54,11 @@ struct forward_seq {
     const struct kv_table *table; /* has blocks for position + rows tokens */
     bool long_rope;
     enum forward_logits logits;
-    const void *const *adapters; /* [n_adapters] for the hook, in order of application */
-    size_t n_adapters;           /* at most LINEAR_MAX_ADAPTERS */
+    const void *const *adapters;         /* [n_adapters] for the hook, in order of application */
+    size_t n_adapters;                   /* at most LINEAR_MAX_ADAPTERS */
+    const struct forward_embeds *embeds; /* [n_embeds] of the whole sequence; stay until the step is
+                                            over */
+    size_t n_embeds;
 };
 
 struct phi4_forward *phi4_forward_new(const struct phi4_forward_options *options,

@@ -245,6 +245,15 @@ static int check_request(const struct scheduler *s, const struct scheduler_reque
     if (r->n_media > SCHEDULER_MAX_MEDIA)
         return airlock_error_set(err, AIRLOCK_E_INVALID, "media identity of %zu bytes; at most %d",
                                  r->n_media, SCHEDULER_MAX_MEDIA);
+    size_t end = 0;
+    for (size_t i = 0; i < r->n_embeds; i++) {
+        const struct forward_embeds *e = &r->embeds[i];
+        if (e->position < end || e->rows > r->n_prompt || e->position > r->n_prompt - e->rows)
+            return airlock_error_set(err, AIRLOCK_E_INVALID,
+                                     "embeddings %zu are not behind the others and in the prompt",
+                                     i);
+        end = e->position + e->rows;
+    }
     if (r->n_eos > PHI4_MAX_EOS)
         return airlock_error_set(err, AIRLOCK_E_INVALID, "%zu end tokens; at most %d", r->n_eos,
                                  PHI4_MAX_EOS);
@@ -278,6 +287,7 @@ struct scheduler_ticket *scheduler_submit(struct scheduler *s,
     if (dead && err)
         *err = s->dead_because;
     if (!dead) {
+        t->owns_embeds = true;
         wait_queue_add(&s->waiting, t);
         pthread_cond_signal(&s->work);
     }

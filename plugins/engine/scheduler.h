@@ -68,6 +68,10 @@ struct scheduler_request {
     const void
         *media;     /* stands for what the placeholders in prompt are: equal bytes, equal media */
     size_t n_media; /* bytes, at most SCHEDULER_MAX_MEDIA; 0: there are none */
+    /* What takes the place of the placeholders' embeddings, in order, inside the prompt.  Their
+     * data comes from malloc and belongs to the scheduler when scheduler_submit() succeeds. */
+    const struct forward_embeds *embeds;
+    size_t n_embeds;
     uint64_t deadline_ns;          /* CLOCK_MONOTONIC; 0: none */
     int logprobs;                  /* alternatives to tell per token; -1: tell no tokens */
     struct constraint *constraint; /* what the answer must be, from its start; NULL: anything */

@@ -194,6 +194,8 @@ void scheduler_plan(struct scheduler *s)
                                   .logits =
                                       t->wants_logits ? FORWARD_LAST_LOGITS : FORWARD_NO_LOGITS,
                                   .adapters = t->adapters,
-                                  .n_adapters = t->root.n_adapters };
+                                  .n_adapters = t->root.n_adapters,
+                                  .embeds = t->embeds,
+                                  .n_embeds = t->n_embeds };
     }
 }

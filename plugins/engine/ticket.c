@@ -51,6 +51,12 @@ static int copy_request(struct scheduler_ticket *t, const struct scheduler_reque
     t->logprobs = r->logprobs > SAMPLER_MAX_LOGPROBS ? SAMPLER_MAX_LOGPROBS : r->logprobs;
     t->stats.tokens_in = r->n_prompt;
     t->constraint = constraint_hold(r->constraint);
+    t->embeds = malloc((r->n_embeds + 1) * sizeof *t->embeds);
+    if (!t->embeds)
+        return -1;
+    if (r->n_embeds > 0)
+        memcpy(t->embeds, r->embeds, r->n_embeds * sizeof *t->embeds);
+    t->n_embeds = r->n_embeds;
     if (copy_root(t, r) ||
         sampler_init(&t->sampler, &r->sampling, r->bias, r->n_bias, r->prompt, r->n_prompt))
         return -1;
@@ -91,6 +97,9 @@ void ticket_free(struct scheduler_ticket *t)
     constraint_release(t->constraint);
     free(t->ids);
     free(t->salt_and_media);
+    for (size_t i = 0; t->owns_embeds && i < t->n_embeds; i++)
+        free(t->embeds[i].data);
+    free(t->embeds);
     free(t);
 }
 

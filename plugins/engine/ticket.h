@@ -52,6 +52,9 @@ struct scheduler_ticket {
     const void *adapters[LINEAR_MAX_ADAPTERS];
     uint64_t versions[LINEAR_MAX_ADAPTERS];
     void *salt_and_media;
+    struct forward_embeds *embeds; /* [n_embeds] */
+    size_t n_embeds;
+    bool owns_embeds; /* their data too */
     size_t max_new_tokens;
     uint64_t deadline_ns;
     int logprobs;
