@@ -42,13 +42,13 @@ tests_test_stop_strings_CFLAGS = $(engine_test_cflags)
 tests_test_stop_strings_LDADD = $(engine_test_ldadd)
 tests_test_logits_SOURCES = tests/test_logits.c
 tests_test_logits_CFLAGS = $(engine_test_cflags)
-tests_test_logits_LDADD = libphi4mini.la $(CHECK_LIBS)
+tests_test_logits_LDADD = libphi4.la $(CHECK_LIBS)
 tests_test_engine_SOURCES = tests/test_engine.c
 tests_test_engine_CFLAGS = $(engine_test_cflags)
 tests_test_engine_LDADD = $(engine_test_ldadd)
 tests_test_adapters_SOURCES = tests/test_adapters.c
 tests_test_adapters_CFLAGS = $(engine_test_cflags)
-tests_test_adapters_LDADD = libphi4mini.la $(CHECK_LIBS)
+tests_test_adapters_LDADD = libphi4.la $(CHECK_LIBS)
 # Opens plugins/.libs/phi4-mini.so as a host does.
 tests_test_phi4_mini_SOURCES = tests/test_phi4_mini.c
 tests_test_phi4_mini_CFLAGS = $(engine_test_cflags)
@@ -60,4 +60,4 @@ endif
 check_PROGRAMS += tests/logits_tool
 tests_logits_tool_SOURCES = tests/logits_tool.c
 tests_logits_tool_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
-tests_logits_tool_LDADD = libphi4mini.la
+tests_logits_tool_LDADD = libphi4.la

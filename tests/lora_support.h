@@ -3,7 +3,7 @@
 #ifndef AIRLOCK_TESTS_LORA_SUPPORT_H
 #define AIRLOCK_TESTS_LORA_SUPPORT_H
 
-#include "phi4-mini/adapters.h"
+#include "phi4-common/adapters.h"
 
 #include <dlfcn.h>
 #include <stdio.h>

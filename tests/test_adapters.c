@@ -1,6 +1,6 @@
 /* test_adapters.c - the hook gives each segment of rows to its own adapter, in one call per class
  * or one per segment. */
-#include "phi4-mini/adapters.h"
+#include "phi4-common/adapters.h"
 
 #include <check.h>
 #include <stdio.h>

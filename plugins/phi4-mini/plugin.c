@@ -1,281 +1,22 @@
-/* plugin.c - the phi4-mini plugin: entry symbol, vtable, configuration, and the ABI's life cycle
- * around the engine. */
+/* plugin.c - the phi4-mini plugin: entry symbol and vtable around the text model. */
 #include "config.h"
 
-#include "adapters.h"
-#include "common/json.h"
-#include "extensions.h"
-#include "generate.h"
-
-#include <airlock/llm_model.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "phi4-common/extensions.h"
+#include "phi4-common/model.h"
 
 LLM_NOTE(LLM_KIND_MODEL);
 
-struct llm_model {
-    const llm_host *host;
-    char dir[PATH_MAX];
-    char device[16]; /* what it computes on: "cpu" or "cuda:N" */
-    const struct ops *ops;
-    struct engine_options options;
-    bool original_prompt;
-    struct engine *engine;
-    struct model_sites sites;
-    struct adapters adapters;
-};
-
 static const char options_schema[] =
-    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
-    "\"original_prompt\":{\"type\":\"boolean\",\"default\":false,\"description\":"
-    "\"recognise control tokens such as <|end|> in message content, as the original does\"},"
-    "\"prefill_chunk\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":4096,\"default\":64,"
-    "\"description\":\"prompt tokens computed per step while others wait for their next "
-    "token\"}}}";
+    "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" PHI4_OPTIONS_SCHEMA "}}";
 
-/* ---- errors ---------------------------------------------------------------------------------- */
+static const char *const option_keys[] = { "original_prompt", "prefill_chunk", NULL };
 
-static llm_status status_of(enum airlock_status code)
+static const struct phi4_variant variant = { .name = "phi4-mini", .option_keys = option_keys };
+
+static llm_status create(const llm_host *host, const llm_config *config, llm_model **out,
+                         llm_error *error)
 {
-    switch (code) {
-    case AIRLOCK_E_UNSUPPORTED:
-        return LLM_E_UNSUPPORTED;
-    case AIRLOCK_E_REQUEST:
-        return LLM_E_REQUEST;
-    case AIRLOCK_E_CONFIG:
-    case AIRLOCK_E_SHAPE:
-    case AIRLOCK_E_NOT_FOUND:
-    case AIRLOCK_E_TOO_LARGE:
-    case AIRLOCK_E_IO:
-        return LLM_E_CONFIG;
-    case AIRLOCK_E_NO_MEMORY:
-        return LLM_E_NO_MEMORY;
-    case AIRLOCK_E_DEVICE:
-        return LLM_E_DEVICE;
-    case AIRLOCK_E_CANCELLED:
-        return LLM_E_CANCELLED;
-    case AIRLOCK_E_INVALID:
-        return LLM_E_INVALID;
-    default:
-        return LLM_E_INTERNAL;
-    }
-}
-
-llm_status phi4_mini_failed(llm_error *out, const struct airlock_error *err)
-{
-    llm_status status = status_of(err->code);
-    if (out) {
-        out->code = status;
-        snprintf(out->text, sizeof out->text, "phi4-mini: %.480s", err->text);
-    }
-    return status;
-}
-
-/* ---- configuration --------------------------------------------------------------------------- */
-
-static bool is(llm_str s, const char *word)
-{
-    return s.len == strlen(word) && memcmp(s.ptr, word, s.len) == 0;
-}
-
-static int choose_device(llm_model *m, llm_str device, struct airlock_error *err)
-{
-    m->ops = ops_cpu();
-    snprintf(m->device, sizeof m->device, "cpu");
-    if (device.len == 0 || is(device, "auto") || is(device, "cpu"))
-        return 0;
-    bool cuda = is(device, "cuda");
-    if (!cuda && device.len == 6 && memcmp(device.ptr, "cuda:", 5) == 0 && device.ptr[5] >= '0' &&
-        device.ptr[5] <= '9') {
-        m->options.device.ordinal = device.ptr[5] - '0';
-        cuda = true;
-    }
-    if (!cuda)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG,
-                                 "device \"%.*s\" is not auto, cpu, cuda or cuda:N",
-                                 (int)(device.len < 32 ? device.len : 32), device.ptr);
-    const char *why = "it was built without CUDA";
-    m->ops = ops_cuda(&why);
-    if (!m->ops)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "device cuda: %s", why);
-    snprintf(m->device, sizeof m->device, "cuda:%d", m->options.device.ordinal);
-    return 0;
-}
-
-static int choose_dtype(llm_model *m, llm_str dtype, struct airlock_error *err)
-{
-    static const struct {
-        const char *name;
-        enum ops_dtype dtype;
-    } known[] = { { "bf16", OPS_BF16 },   { "bfloat16", OPS_BF16 }, { "f16", OPS_F16 },
-                  { "float16", OPS_F16 }, { "f32", OPS_F32 },       { "float32", OPS_F32 } };
-    if (dtype.len == 0 || is(dtype, "auto"))
-        return 0;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (is(dtype, known[i].name)) {
-            m->options.dtype = known[i].dtype;
-            return 0;
-        }
-    return airlock_error_set(err, AIRLOCK_E_CONFIG,
-                             "dtype \"%.*s\" is not bf16, f16 or f32 (the weights' own; leave it "
-                             "out)",
-                             (int)(dtype.len < 32 ? dtype.len : 32), dtype.ptr);
-}
-
-static int read_options(llm_model *m, llm_str text, struct airlock_error *err)
-{
-    static const char *const known[] = { "original_prompt", "prefill_chunk", NULL };
-    if (text.len == 0)
-        return 0;
-    struct json_object *o = json_parse(text.ptr, text.len, err);
-    int64_t chunk = 0;
-    if (!o)
-        return airlock_error_wrap(err, "options");
-    int status = 0;
-    if (!json_object_is_type(o, json_type_object))
-        status = airlock_error_set(err, AIRLOCK_E_CONFIG, "options must be an object");
-    else if (json_only_keys(o, "options.", known, err) ||
-             json_get_bool(o, "options.", "original_prompt", &m->original_prompt, err) < 0 ||
-             json_get_int(o, "options.", "prefill_chunk", 1, ENGINE_MAX_PREFILL_CHUNK, &chunk,
-                          err) < 0)
-        status = -1;
-    json_object_put(o);
-    m->options.prefill_chunk = (size_t)chunk;
-    return status;
-}
-
-static int configure(llm_model *m, const llm_config *c, struct airlock_error *err)
-{
-    char path[PATH_MAX];
-    if (c->path.len == 0 || c->path.len >= sizeof path || memchr(c->path.ptr, 0, c->path.len))
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "model_path is empty or too long");
-    memcpy(path, c->path.ptr, c->path.len);
-    path[c->path.len] = 0;
-    if (phi4_model_dir(path, m->dir, sizeof m->dir, err) || choose_device(m, c->device, err) ||
-        choose_dtype(m, c->dtype, err) || read_options(m, c->options_json, err))
-        return -1;
-    if (c->threads > 4096)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "threads %llu: at most 4096",
-                                 (unsigned long long)c->threads);
-    m->options.dir = m->dir;
-    m->options.ops = m->ops;
-    m->options.device.threads = (unsigned)c->threads;
-    m->options.max_context = (size_t)c->max_context;
-    m->options.max_batch = (size_t)c->max_batch;
-    m->options.kv_memory = c->kv_memory;
-    return 0;
-}
-
-/* ---- the vtable ------------------------------------------------------------------------------ */
-
-static void phi4_destroy(llm_model *m)
-{
-    if (!m)
-        return;
-    engine_close(m->engine);
-    adapters_free(&m->adapters);
-    model_sites_free(&m->sites);
-    free(m);
-}
-
-static llm_status phi4_create(const llm_host *host, const llm_config *config, llm_model **out,
-                              llm_error *error)
-{
-    struct airlock_error err = { .code = AIRLOCK_E_NO_MEMORY, .text = "out of memory" };
-    llm_model *m = calloc(1, sizeof *m);
-    if (!m)
-        return phi4_mini_failed(error, &err);
-    m->host = host;
-    if (adapters_init(&m->adapters)) {
-        free(m);
-        return phi4_mini_failed(error, &err);
-    }
-    if (configure(m, config, &err)) {
-        phi4_destroy(m);
-        return phi4_mini_failed(error, &err);
-    }
-    m->options.hook = &m->adapters.hook;
-    *out = m;
-    return LLM_OK;
-}
-
-static int progress(void *ctx, uint64_t done, uint64_t total)
-{
-    const llm_sink *sink = ctx;
-    if (LLM_HAS(sink, llm_sink, progress) && sink->progress)
-        sink->progress(sink, done, total);
-    return sink->cancelled(sink);
-}
-
-static llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error)
-{
-    struct airlock_error err;
-    m->options.progress = progress;
-    m->options.progress_ctx = (void *)sink;
-    m->engine = engine_open(&m->options, &err);
-    if (!m->engine)
-        return phi4_mini_failed(error, &err);
-    if (model_sites_init(&m->sites, engine_config(m->engine))) {
-        airlock_error_set(&err, AIRLOCK_E_NO_MEMORY, "out of memory");
-        return phi4_mini_failed(error, &err);
-    }
-    m->adapters.sites = &m->sites;
-    m->adapters.act = (uint32_t)m->ops->act; /* the same numbers: see the assertions below */
-    m->adapters.threads = engine_threads(m->engine);
-    const char *line = engine_describe(m->engine);
-    m->host->log(m->host, LLM_LOG_INFO, line, strlen(line));
-    return LLM_OK;
-}
-
-_Static_assert((int)OPS_F32 == LLM_F32 && (int)OPS_BF16 == LLM_BF16 && (int)OPS_F16 == LLM_F16,
-               "element types have the same numbers in ops.h and llm_adapter.h");
-
-int phi4_mini_context(llm_model *m, struct generate_context *out, struct airlock_error *err)
-{
-    if (!m->engine)
-        return airlock_error_set(err, AIRLOCK_E_INVALID, "the model is not loaded");
-    *out = (struct generate_context){ m->engine, &m->adapters, m->original_prompt };
-    return 0;
-}
-
-static llm_status phi4_generate(llm_model *m, const llm_request *request, const llm_sink *sink,
-                                llm_stats *stats, llm_error *error)
-{
-    struct generate_context g;
-    struct airlock_error err;
-    if (phi4_mini_context(m, &g, &err) || generate_run(&g, request, sink, stats, &err))
-        return phi4_mini_failed(error, &err);
-    return LLM_OK;
-}
-
-static const llm_site *phi4_site(llm_model *m, uint64_t i)
-{
-    return i < m->sites.n ? &m->sites.sites[i] : NULL;
-}
-
-static const char *phi4_device(llm_model *m)
-{
-    return m->device;
-}
-
-static llm_status phi4_attach(llm_model *m, const llm_adapter *adapter, llm_error *error)
-{
-    struct airlock_error err = { .code = AIRLOCK_E_INVALID, .text = "attach() before load()" };
-    if (!m->engine || adapters_attach(&m->adapters, adapter, &err))
-        return phi4_mini_failed(error, &err);
-    return LLM_OK;
-}
-
-static void phi4_detach(llm_model *m, const llm_adapter *adapter)
-{
-    struct adapter_binding *b = adapters_detach(&m->adapters, adapter);
-    if (!b)
-        return;
-    /* A cancelled request may be in the running step for a moment after generate() returned. */
-    scheduler_forget(engine_scheduler(m->engine), b);
-    adapter_binding_free(b);
+    return phi4_create(&variant, host, config, out, error);
 }
 
 static const llm_model_class phi4_mini_model = { .struct_size = sizeof(llm_model_class),
@@ -285,11 +26,11 @@ static const llm_model_class phi4_mini_model = { .struct_size = sizeof(llm_model
                                                          LLM_CAP_MORE_ADAPTERS |
                                                          LLM_CAP_CONSTRAINT | LLM_CAP_TOOLS,
                                                  .max_concurrent = 0,
-                                                 .create = phi4_create,
+                                                 .create = create,
                                                  .load = phi4_load,
                                                  .generate = phi4_generate,
                                                  .destroy = phi4_destroy,
-                                                 .extension = phi4_mini_extension,
+                                                 .extension = phi4_extension,
                                                  .site = phi4_site,
                                                  .attach = phi4_attach,
                                                  .detach = phi4_detach,

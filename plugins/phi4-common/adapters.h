@@ -2,8 +2,8 @@
  * adapters.h - the model's linear layers as ABI sites, the adapters attached to them, and the
  * engine's hook that calls them.
  */
-#ifndef AIRLOCK_PHI4_MINI_ADAPTERS_H
-#define AIRLOCK_PHI4_MINI_ADAPTERS_H
+#ifndef AIRLOCK_PHI4_ADAPTERS_H
+#define AIRLOCK_PHI4_ADAPTERS_H
 
 #include "engine/engine.h"
 

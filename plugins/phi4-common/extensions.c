@@ -2,6 +2,8 @@
  * metrics. */
 #include "extensions.h"
 
+#include "model.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +15,7 @@ static llm_status tokenize(llm_model *m, const llm_request *request, int64_t *id
     struct generate_context g;
     struct airlock_error err;
     struct token_list list = { 0 };
-    int status = phi4_mini_context(m, &g, &err);
+    int status = phi4_context(m, &g, &err);
     if (status == 0)
         status = generate_encode(&g, request, &list, &err);
     if (status == 0) {
@@ -22,7 +24,7 @@ static llm_status tokenize(llm_model *m, const llm_request *request, int64_t *id
         *n = list.n;
     }
     free(list.ids);
-    return status ? phi4_mini_failed(error, &err) : LLM_OK;
+    return status ? phi4_failed(m, error, &err) : LLM_OK;
 }
 
 /* The bytes of one token.  NULL with err: the tokenizer does not know it. */
@@ -42,17 +44,17 @@ static llm_status detokenize(llm_model *m, const int64_t *ids, uint64_t n, const
     struct generate_context g;
     struct airlock_error err;
     size_t size = 0;
-    if (phi4_mini_context(m, &g, &err))
-        return phi4_mini_failed(error, &err);
+    if (phi4_context(m, &g, &err))
+        return phi4_failed(m, error, &err);
     const struct tokenizer *t = engine_tokenizer(g.engine);
     for (uint64_t i = 0; i < n; i++) /* all are looked at before any is emitted */
         if (!bytes_of(t, ids[i], &size, &err))
-            return phi4_mini_failed(error, &err);
+            return phi4_failed(m, error, &err);
     for (uint64_t i = 0; i < n; i++) {
         const char *bytes = bytes_of(t, ids[i], &size, &err);
         if (bytes && size > 0 && sink->emit(sink, bytes, size)) {
             airlock_error_set(&err, AIRLOCK_E_CANCELLED, "cancelled");
-            return phi4_mini_failed(error, &err);
+            return phi4_failed(m, error, &err);
         }
     }
     return LLM_OK;
@@ -99,7 +101,7 @@ static void read_metrics(llm_model *m, void (*report)(void *ctx, const llm_metri
     struct reporter r = { report, ctx };
     struct generate_context g;
     struct scheduler_load load;
-    if (phi4_mini_context(m, &g, NULL))
+    if (phi4_context(m, &g, NULL))
         return;
     scheduler_load(engine_scheduler(g.engine), &load);
     const struct {
@@ -139,7 +141,7 @@ static void read_metrics(llm_model *m, void (*report)(void *ctx, const llm_metri
 static const llm_ext_metrics metrics_table = { .struct_size = sizeof metrics_table,
                                                .read = read_metrics };
 
-const void *phi4_mini_extension(const char *id)
+const void *phi4_extension(const char *id)
 {
     if (strcmp(id, LLM_EXT_TOKENIZER) == 0)
         return &tokenizer_table;

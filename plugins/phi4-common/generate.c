@@ -3,7 +3,6 @@
 #include "generate.h"
 
 #include "common/io.h"
-#include "engine/chat_template.h"
 #include "engine/tool_calls.h"
 
 #include <stdlib.h>
@@ -25,10 +24,13 @@ struct parts {
     size_t n_adapters;
     struct tools tools; /* n == 0: none */
     struct constraint *constraint;
+    struct generate_media media;
 };
 
-static void parts_free(struct parts *p)
+static void parts_free(const struct generate_context *g, struct parts *p)
 {
+    if (g->media)
+        g->media->end(g->media_ctx, &p->media);
     free(p->prompt.ids);
     free(p->stop);
     free(p->bias);
@@ -41,9 +43,10 @@ static int no_memory(struct airlock_error *err)
     return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for a request");
 }
 
-static int check_supported(const llm_request *r, struct airlock_error *err)
+static int check_supported(const struct generate_context *g, const llm_request *r,
+                           struct airlock_error *err)
 {
-    const char *what = r->n_images ? "images" : r->n_audios ? "audios" : NULL;
+    const char *what = g->media ? NULL : r->n_images ? "images" : r->n_audios ? "audios" : NULL;
     if (what)
         return airlock_error_set(err, AIRLOCK_E_UNSUPPORTED, "this model takes no %s", what);
     if (r->tools.len && r->n_messages == 0)
@@ -129,12 +132,15 @@ static int fill_conversation(struct conversation *c, const llm_request *r,
 }
 
 static int encode_messages(const struct generate_context *g, const llm_request *r,
-                           const struct tools *tools, struct token_list *out,
-                           struct airlock_error *err)
+                           const struct tools *tools, struct generate_media *media,
+                           struct token_list *out, struct airlock_error *err)
 {
     struct conversation c = { .messages = calloc(r->n_messages + 1, sizeof *c.messages),
                               .calls = calloc(r->n_messages + 1, sizeof *c.calls) };
     int status = c.messages && c.calls ? fill_conversation(&c, r, tools, err) : no_memory(err);
+    if (status == 0 && g->media) /* a system message that was made stands before the request's */
+        status = g->media->begin(g->media_ctx, r, c.messages + (c.n - r->n_messages), r->n_messages,
+                                 media, err);
     if (status == 0)
         status = chat_template_encode(engine_tokenizer(g->engine), c.messages, c.n,
                                       g->original_prompt, out, err);
@@ -143,13 +149,16 @@ static int encode_messages(const struct generate_context *g, const llm_request *
 }
 
 static int encode_prompt(const struct generate_context *g, const llm_request *r,
-                         const struct tools *tools, struct token_list *out,
-                         struct airlock_error *err)
+                         const struct tools *tools, struct generate_media *media,
+                         struct token_list *out, struct airlock_error *err)
 {
     if (r->n_messages > 0)
-        return encode_messages(g, r, tools, out, err);
+        return encode_messages(g, r, tools, media, out, err);
     if (r->prompt.len == 0)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "the request has no message");
+    if (r->n_images + r->n_audios > 0)
+        return airlock_error_set(err, AIRLOCK_E_REQUEST,
+                                 "images and audios need messages, not a prompt");
     return tokenizer_encode(engine_tokenizer(g->engine), r->prompt.ptr, r->prompt.len,
                             g->original_prompt ? TOKENIZER_SPECIAL : TOKENIZER_TEXT, false, out,
                             err);
@@ -159,11 +168,14 @@ int generate_encode(const struct generate_context *g, const llm_request *r, stru
                     struct airlock_error *err)
 {
     struct tools tools = { 0 };
-    int status = check_supported(r, err);
+    struct generate_media media = { 0 };
+    int status = check_supported(g, r, err);
     if (status == 0 && r->tools.len)
         status = tools_parse(&tools, r->tools.ptr, r->tools.len, err);
     if (status == 0)
-        status = encode_prompt(g, r, &tools, out, err);
+        status = encode_prompt(g, r, &tools, &media, out, err);
+    if (g->media)
+        g->media->end(g->media_ctx, &media);
     tools_free(&tools);
     return status;
 }
@@ -257,9 +269,12 @@ static int add_adapter(const struct generate_context *g, const llm_adapter *adap
     return 0;
 }
 
+/* The model's own adapter for the request's media comes first, then the request's. */
 static int find_adapters(const struct generate_context *g, const llm_request *r,
                          struct parts *parts, struct airlock_error *err)
 {
+    if (parts->media.adapter)
+        parts->adapters[parts->n_adapters++] = parts->media.adapter;
     if (r->adapter && add_adapter(g, r->adapter, parts, err))
         return -1;
     for (uint64_t i = 0; i < r->n_more_adapters; i++)
@@ -324,17 +339,27 @@ static int prepare_constraint(const struct generate_context *g, const llm_reques
 }
 
 static struct scheduler_ticket *submit(const struct generate_context *g, const llm_request *r,
-                                       struct parts *parts, llm_stats *stats,
+                                       struct parts *parts, const llm_sink *sink, llm_stats *stats,
                                        struct airlock_error *err)
 {
+    struct generate_media *media = &parts->media;
     const struct phi4_config *config = engine_config(g->engine);
     struct scheduler_request s = { 0 };
     choose_params(config, r->params, &s);
-    if (check_supported(r, err) || check_params(&s, err) || find_adapters(g, r, parts, err) ||
-        copy_lists(r, parts, err) || prepare_constraint(g, r, parts, err) ||
-        encode_prompt(g, r, &parts->tools, &parts->prompt, err))
+    if (check_supported(g, r, err) || check_params(&s, err) || copy_lists(r, parts, err) ||
+        prepare_constraint(g, r, parts, err) ||
+        encode_prompt(g, r, &parts->tools, media, &parts->prompt, err) ||
+        find_adapters(g, r, parts, err))
         return NULL;
     stats->tokens_in = parts->prompt.n;
+    /* What is too long is not worth computing: the scheduler refuses it. */
+    if (media->own && parts->prompt.n < engine_max_context(g->engine) &&
+        g->media->embed(g->media_ctx, media, sink, err))
+        return NULL;
+    s.embeds = media->embeds;
+    s.n_embeds = media->n_embeds;
+    s.media = media->identity;
+    s.n_media = media->n_identity;
     s.prompt = parts->prompt.ids;
     s.n_prompt = parts->prompt.n;
     s.bias = parts->bias;
@@ -350,7 +375,10 @@ static struct scheduler_ticket *submit(const struct generate_context *g, const l
     s.n_salt = r->cache_salt.len;
     s.deadline_ns = r->deadline_ns;
     s.constraint = parts->constraint;
-    return scheduler_submit(engine_scheduler(g->engine), &s, err);
+    struct scheduler_ticket *t = scheduler_submit(engine_scheduler(g->engine), &s, err);
+    for (size_t i = 0; t && i < media->n_embeds; i++)
+        media->embeds[i].data = NULL;
+    return t;
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -482,7 +510,7 @@ int generate_run(const struct generate_context *g, const llm_request *request, c
     struct output o = { .tokenizer = engine_tokenizer(g->engine),
                         .sink = sink,
                         .text = BYTES_INIT(ANSWER_BYTES) };
-    struct scheduler_ticket *ticket = submit(g, request, &parts, stats, err);
+    struct scheduler_ticket *ticket = submit(g, request, &parts, sink, stats, err);
     int status = -1;
     tool_calls_init(&calls);
     if (parts.tools.n > 0 && LLM_HAS(sink, llm_sink, tool_call) && sink->tool_call)
@@ -493,6 +521,6 @@ int generate_run(const struct generate_context *g, const llm_request *request, c
     }
     tool_calls_free(&calls);
     bytes_free(&o.text);
-    parts_free(&parts);
+    parts_free(g, &parts);
     return status;
 }
