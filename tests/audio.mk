@@ -35,7 +35,7 @@ check_PROGRAMS += tests/test_audio_clips
 TESTS += tests/test_audio_clips
 tests_test_audio_clips_SOURCES = tests/test_audio_clips.c tests/golden_file.h
 tests_test_audio_clips_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
-tests_test_audio_clips_LDADD = libaudioclips.la libengine.la libops.la libbase.la $(CHECK_LIBS)
+tests_test_audio_clips_LDADD = libaudioclips.la libspeech.la libmediaclient.la libmediaprompt.la libengine.la libops.la libbase.la $(CHECK_LIBS)
 EXTRA_tests_test_audio_clips_DEPENDENCIES = airlock-media-worker tests/fakes/media-worker
 endif
 endif

@@ -1,6 +1,7 @@
 # vision.mk - tests of the image half of plugins/phi4-multimodal, and of the media worker.
 EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py tests/golden/image_crops.txt \
-	tests/oracle/image_crops_golden.py tests/golden/vision tests/oracle/vision_golden.py
+	tests/oracle/image_crops_golden.py tests/golden/vision tests/oracle/vision_golden.py \
+	tests/golden/multimodal tests/oracle/multimodal_golden.py
 if HAVE_PICTURES
 check_PROGRAMS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c
@@ -8,8 +9,13 @@ tests_fuzz_fuzz_image_LDADD = libpicture.la
 endif
 if HAVE_MEDIA
 if HAVE_CHECK
-check_PROGRAMS += tests/test_media tests/fakes/media-worker
-TESTS += tests/test_media
+check_PROGRAMS += tests/test_media tests/fakes/media-worker tests/test_phi4_multimodal
+TESTS += tests/test_media tests/test_phi4_multimodal
+# Opens plugins/.libs/phi4-multimodal.so as a host does.
+tests_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/golden_file.h
+tests_test_phi4_multimodal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
+tests_test_phi4_multimodal_LDADD = $(CHECK_LIBS) -lm
+EXTRA_tests_test_phi4_multimodal_DEPENDENCIES = plugins/phi4-multimodal.la airlock-media-worker
 tests_test_media_SOURCES = tests/test_media.c tests/golden_file.h \
 	plugins/phi4-multimodal/media_seal.c plugins/phi4-multimodal/media_seal.h
 tests_test_media_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread

@@ -38,7 +38,6 @@ noinst_LTLIBRARIES += libmediaclient.la
 libmediaclient_la_SOURCES = plugins/phi4-multimodal/media_client.c \
 	plugins/phi4-multimodal/media_client.h
 libmediaclient_la_CFLAGS = $(AM_CFLAGS) -pthread
-libmediaclient_la_LIBADD = libbase.la
 endif
 # the vision half: from pixels to embeddings
 noinst_LTLIBRARIES += libvision.la
@@ -62,5 +61,14 @@ noinst_LTLIBRARIES += libaudioclips.la
 libaudioclips_la_SOURCES = plugins/phi4-multimodal/audio_clips.c \
 	plugins/phi4-multimodal/audio_clips.h
 libaudioclips_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
-libaudioclips_la_LIBADD = libspeech.la libmediaclient.la libmediaprompt.la
+endif
+if HAVE_MEDIA
+airlockplugin_LTLIBRARIES += plugins/phi4-multimodal.la
+plugins_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c \
+	plugins/phi4-multimodal/media.c plugins/phi4-multimodal/media.h \
+	plugins/phi4-multimodal/builtin_adapters.c plugins/phi4-multimodal/builtin_adapters.h
+plugins_phi4_multimodal_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) -pthread
+plugins_phi4_multimodal_la_LIBADD = libaudioclips.la libvision.la libspeech.la libmediaprompt.la \
+	libmediaclient.la libphi4.la
+plugins_phi4_multimodal_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 endif

@@ -43,11 +43,16 @@ def model(c, seed):
     return embed
 
 
+def hub_name(name):
+    for old, new in HUB.items():
+        name = name.replace(old, new)
+    return name
+
+
 def save(folder, c, embed):
     tensors = {}
     for name, p in embed.named_parameters():
-        for old, new in HUB.items() if c["hub"] else ():
-            name = name.replace(old, new)
+        name = hub_name(name) if c["hub"] else name
         tensors[BASE + name] = p.detach().to(c["dtype"]).contiguous()
     save_file(tensors, folder / "model.safetensors")
     config = {"hidden_size": c["text"]}
@@ -78,15 +83,16 @@ def interesting(w, h):
                    tiles + 17, tiles + 18, tokens - 2, tokens - 1})
 
 
-out = Path(sys.argv[1])
-for seed, (name, c) in enumerate(CASES.items()):
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    embed = model(c, seed)
-    save(folder, c, embed)
-    with open(folder / "expected.txt", "w") as f, torch.no_grad():
-        for w, h in PICTURES:
-            e = embeddings(c, embed, w, h)
-            f.write(f"image {w} {h} {len(e)}\n")
-            for i in interesting(w, h):
-                f.write(f"row {i} {' '.join(f'{float(v):.7g}' for v in e[i])}\n")
+if __name__ == "__main__":
+    out = Path(sys.argv[1])
+    for seed, (name, c) in enumerate(CASES.items()):
+        folder = out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        embed = model(c, seed)
+        save(folder, c, embed)
+        with open(folder / "expected.txt", "w") as f, torch.no_grad():
+            for w, h in PICTURES:
+                e = embeddings(c, embed, w, h)
+                f.write(f"image {w} {h} {len(e)}\n")
+                for i in interesting(w, h):
+                    f.write(f"row {i} {' '.join(f'{float(v):.7g}' for v in e[i])}\n")

@@ -1,0 +1,45 @@
+/*
+ * builtin_adapters.h - the LoRA adapters inside the checkpoint: "vision" and "speech", applied on
+ * every row of a request that has pictures or sounds, in front of the adapters of users.
+ *
+ * They are not merged into the weights, so that one copy of the text model serves all modes in one
+ * batch: y = W x + scale B (A x), through ops.lora like every other adapter.
+ */
+#ifndef AIRLOCK_BUILTIN_ADAPTERS_H
+#define AIRLOCK_BUILTIN_ADAPTERS_H
+
+#include "engine/engine.h"
+
+enum builtin_kind { BUILTIN_VISION, BUILTIN_SPEECH, BUILTIN_KINDS };
+
+struct builtin_site {
+    struct ops_matrix a, b; /* [rank, in], [out, rank]; a.data NULL: leaves the site alone */
+};
+
+struct builtin_adapter {
+    struct builtin_site *sites; /* [n_sites]; NULL: the checkpoint has no such adapter */
+    float scale;                /* lora_alpha / r */
+};
+
+struct builtin_adapters {
+    struct builtin_adapter of[BUILTIN_KINDS]; /* their addresses are what the engine carries */
+    size_t n_sites;
+    const struct ops *ops;
+    struct ops_device *dev;         /* the engine's */
+    const struct linear_hook *next; /* gets the segments of all other adapters */
+    struct linear_hook hook;        /* for the engine */
+    struct linear_segment others[ENGINE_MAX_BATCH];
+    struct ops_lora_segment segments[ENGINE_MAX_BATCH];
+};
+
+/* Before the engine is opened: hook can be handed to it. */
+void builtin_adapters_init(struct builtin_adapters *b, const struct linear_hook *next);
+
+struct json_object;
+/* Finds the adapters in the engine's checkpoint.  config: config.json, whose vision_lora and
+ * speech_lora give the scale.  0, or -1 with err. */
+int builtin_adapters_load(struct builtin_adapters *b, struct engine *e, const struct ops *ops,
+                          struct json_object *config, struct airlock_error *err);
+void builtin_adapters_free(struct builtin_adapters *b); /* the engine is still open */
+
+#endif
