@@ -1,6 +1,8 @@
 /* gates.c - ReLU, SiLU, the gated linear unit, and the transposing of rows. */
 #include "cpu_ops.h"
 
+#include <string.h>
+
 enum { PIECE = 4096 }; /* numbers of an item */
 
 static size_t pieces(size_t n)
@@ -20,12 +22,22 @@ static size_t piece_end(const struct map *m, size_t item)
     return m->n - item * PIECE < PIECE ? m->n : (item + 1) * PIECE;
 }
 
-/* Item: PIECE numbers. */
+/* Item: PIECE numbers, in loops of fixed length, which become vector code. */
 static void relu_piece(void *arg, size_t item, void *scratch)
 {
+    enum { LANES = 32 };
     (void)scratch;
     const struct map *m = arg;
-    for (size_t i = item * PIECE, end = piece_end(m, item); i < end; i++)
+    const size_t end = piece_end(m, item);
+    size_t i = item * PIECE;
+    for (; i + LANES <= end; i += LANES) {
+        float lane[LANES];
+        memcpy(lane, m->x + i, sizeof lane);
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] = lane[l] < 0.0f ? 0.0f : lane[l];
+        memcpy(m->y + i, lane, sizeof lane);
+    }
+    for (; i < end; i++)
         m->y[i] = m->x[i] < 0.0f ? 0.0f : m->x[i];
 }
 
