@@ -1,5 +1,8 @@
 # audio_encoder_golden.py - writes tests/golden/audio_encoder: tiny random speech encoders and what transformers computes.
-"""Usage: python audio_encoder_golden.py tests/golden/audio_encoder
+"""Usage: python audio_encoder_golden.py tests/golden/audio_encoder [SEED]
+
+With SEED the sizes and lengths are random, for a look beyond the golden files: write them to
+FOLDER/tests/golden/audio_encoder and run tests/test_audio_encoder with top_srcdir=FOLDER.
 
 Each case is a folder: config.json and model.safetensors in the Hub's form or in transformers' own, and expected.txt:
     clip NAME FRAMES LONGEST MODE SEED   LONGEST 0: alone in its request; MODE speech or vision
@@ -12,6 +15,7 @@ several long clips, is done with reshape.
 import json
 import math
 import pathlib
+import random
 import sys
 
 import numpy as np
@@ -151,7 +155,21 @@ def rows_of_interest(n):
     return sorted({i for i in (0, 1, 2, n // 2, 498, 499, 500, 501, n - 2, n - 1) if 0 <= i < n})
 
 
+def randomise(seed):
+    rng = random.Random(seed)
+    for c in CASES.values():
+        heads = rng.choice([1, 2, 3, 5])
+        c.update(heads=heads, hidden=heads * rng.choice([6, 8, 17, 64]), inner=rng.choice([1, 31, 50, 128]), seed=seed,
+                 blocks=rng.choice([1, 2, 4]), kernel=rng.choice([1, 2, 3, 7]), channels=rng.choice([1, 5, 33]),
+                 reach=rng.choice([1, 3, 100, 500, 600]), text=rng.choice([8, 33, 70]))
+    for i, (name, frames, mode) in enumerate(REQUESTS):
+        REQUESTS[i] = (name, [rng.choice([rng.randint(1, 200), rng.randint(3990, 4010), rng.randint(1, 9000)])
+                              for _ in frames], mode)
+
+
 def main():
+    if len(sys.argv) > 2:
+        randomise(int(sys.argv[2]))
     for name, c in CASES.items():
         embed, config = make_model(c)
         folder = pathlib.Path(sys.argv[1]) / name
