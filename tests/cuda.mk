@@ -1,19 +1,70 @@
-# cuda.mk - the seam for CUDA sources: nvcc under libtool, in a module that exports one symbol.
-if HAVE_CUDA
-check_LTLIBRARIES += tests/cuda/build_probe.la
-tests_cuda_build_probe_la_SOURCES = tests/cuda/build_probe.cu
-tests_cuda_build_probe_la_LDFLAGS = -module -avoid-version -shared -rpath $(abs_builddir)/tests/cuda \
-	-no-undefined -export-symbols-regex '^cuda_build_probe$$' -Wl,-z,now -Wl,-z,defs
-tests_cuda_build_probe_la_LIBADD = $(CUDA_LIBS) -lstdc++
-tests_cuda_build_probe_la_LINK = $(LIBTOOL) $(AM_V_lt) --tag=CC --mode=link $(CC) $(CFLAGS) \
-	$(tests_cuda_build_probe_la_LDFLAGS) $(LDFLAGS) -o $@
+# cuda.mk - the CUDA ops without a GPU: compiled as host C++ by way of tests/cuda_emu and run under AddressSanitizer.
+emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/fiber.h tests/cuda_emu/launch.h tests/cuda_emu/mma_emu.h \
+	tests/cuda_emu/include/cuda_runtime.h tests/cuda_emu/include/cuda_bf16.h \
+	tests/cuda_emu/include/cuda_fp16.h tests/cuda_emu/include/cublasLt.h
+EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
+check_LTLIBRARIES += libops_cuda_emu.la
+libops_cuda_emu_la_SOURCES = tests/cuda_emu/fiber.cc tests/cuda_emu/scheduler.cc tests/cuda_emu/runtime.cc \
+	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc plugins/ops/cuda/cuda_ops.c
+libops_cuda_emu_la_CPPFLAGS = -DCUDA_EMU -I$(top_srcdir)/tests/cuda_emu/include -I$(top_srcdir)/tests $(AM_CPPFLAGS)
+libops_cuda_emu_la_CXXFLAGS = -std=c++17 -Wall -Wextra -Wno-unknown-pragmas $(EMU_WERROR) -g -fno-omit-frame-pointer \
+	-fvisibility=hidden -ffp-contract=off $(EMU_SANITIZE)
+libops_cuda_emu_la_CFLAGS = $(AM_CFLAGS) $(EMU_SANITIZE)
+# The real plugins, with the emulated ops in the place of the real ones: named as plain archives, from which
+# the linker takes what is still missing.
+emu_module_ldflags = -module -avoid-version -shared -rpath $(abs_builddir)/tests/cuda_emu \
+	-Wl,-z,nodelete -Wl,-u,llm_plugin_query_1 $(EMU_SANITIZE)
+check_LTLIBRARIES += tests/cuda_emu/phi4-mini.la tests/cuda_emu/lora.la
+tests_cuda_emu_phi4_mini_la_SOURCES =
+tests_cuda_emu_phi4_mini_la_LIBADD = libops_cuda_emu.la .libs/libphi4mini.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_phi4_mini_la_DEPENDENCIES = libphi4mini.la
+tests_cuda_emu_phi4_mini_la_LDFLAGS = $(emu_module_ldflags)
+tests_cuda_emu_lora_la_SOURCES =
+tests_cuda_emu_lora_la_LIBADD = libops_cuda_emu.la .libs/liblora.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_lora_la_DEPENDENCIES = liblora.la
+tests_cuda_emu_lora_la_LDFLAGS = $(emu_module_ldflags)
 if HAVE_CHECK
-check_PROGRAMS += tests/cuda/test_cuda_build
-TESTS += tests/cuda/test_cuda_build
-tests_cuda_test_cuda_build_SOURCES = tests/cuda/test_cuda_build.c
-tests_cuda_test_cuda_build_CPPFLAGS = $(AM_CPPFLAGS) -DCUDA_BUILD_PROBE='"$(abs_builddir)/tests/cuda/.libs/build_probe.so"'
-tests_cuda_test_cuda_build_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
-tests_cuda_test_cuda_build_LDADD = $(CHECK_LIBS) -ldl
+emu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) $(EMU_SANITIZE) -pthread
+emu_ldflags = $(AM_LDFLAGS) $(EMU_SANITIZE)
+emu_ldadd = libops_cuda_emu.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+ops_cuda_cppflags = $(AM_CPPFLAGS) -DOPS_UNDER_TEST=ops_cuda_face -I$(top_srcdir)/tests
+ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
+EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
+	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+check_PROGRAMS += $(EMU_TESTS)
+TESTS += $(EMU_TESTS)
+tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_matmul_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_matmul_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_matmul_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_matmul_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_attention_SOURCES = tests/test_ops_attention.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_attention_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_attention_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_attention_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_attention_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_rows_SOURCES = tests/test_ops_rows.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_rows_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_rows_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_rows_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_rows_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_invariance_SOURCES = tests/test_ops_invariance.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_invariance_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_invariance_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_invariance_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_invariance_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
+tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
+	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
+tests_cuda_emu_test_logits_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_logits_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_logits_LDADD = libops_cuda_emu.la libphi4mini.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_test_logits_DEPENDENCIES = tests/cuda_emu/lora.la
+tests_cuda_emu_test_phi4_mini_SOURCES = tests/test_phi4_mini.c
+tests_cuda_emu_test_phi4_mini_CPPFLAGS = $(AM_CPPFLAGS) -DPHI4_PLUGIN='"tests/cuda_emu/.libs/phi4-mini.so"' \
+	-DPHI4_DEVICE='"cuda"'
+tests_cuda_emu_test_phi4_mini_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_phi4_mini_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_phi4_mini_LDADD = libops.la $(JSONC_LIBS) $(CHECK_LIBS)
+EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
 endif
-endif
-EXTRA_DIST += tests/cuda/build_probe.cu

@@ -8,6 +8,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef FORWARD_DEVICE /* a second program of the same test: "cuda" */
+#define FORWARD_DEVICE "cpu"
+#endif
+
+static bool forward_on_cpu; /* whatever FORWARD_DEVICE is */
+
+static inline bool forward_on_cuda(void)
+{
+    return !forward_on_cpu && strcmp(FORWARD_DEVICE, "cuda") == 0;
+}
+
+static inline const struct ops *forward_ops(void)
+{
+    const char *why;
+    return forward_on_cuda() ? ops_cuda(&why) : ops_cpu();
+}
+
 struct forward_model {
     struct phi4_config config;
     struct safetensors *st;
@@ -38,7 +55,7 @@ static inline int forward_model_open(struct forward_model *m, const char *dir, s
                                      const struct linear_hook *hook, struct airlock_error *err)
 {
     memset(m, 0, sizeof *m);
-    m->ops = ops_cpu();
+    m->ops = forward_ops();
     m->max_rows = max_rows;
     const char *why = "";
     struct ops_open how = { .threads = threads };

@@ -86,13 +86,15 @@ static inline int lora_fixture_open(struct lora_fixture *f, const char *plugin, 
     f->adapters.sites = &f->sites;
     f->adapters.act = (uint32_t)ops->act;
     f->adapters.threads = ops->threads(dev);
+    f->adapters.stream = ops->stream(dev);
+    const char *device = strcmp(ops->name, "cuda") == 0 ? "cuda:0" : ops->name;
     f->cls = lora_fixture_class(plugin, err);
     if (!f->cls)
         return -1;
     llm_config c = { .struct_size = sizeof c,
                      .name = { "test", 4 },
                      .path = { dir, strlen(dir) },
-                     .device = { ops->name, strlen(ops->name) } };
+                     .device = { device, strlen(device) } };
     llm_error why = { .struct_size = sizeof why };
     if (f->cls->open(&f->host, &c, &f->adapter.inst, &why))
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "%.480s", why.text);

@@ -11,17 +11,34 @@
 const char *const ops_sets[N_SETS] = { "plain", "avx2", "avx512" };
 const enum ops_dtype ops_dtypes[3] = { OPS_F32, OPS_BF16, OPS_F16 };
 
+bool testing_cuda(void)
+{
+    return strcmp(ops_tested()->name, "cuda") == 0;
+}
+
+double act_step(double v)
+{
+    return testing_cuda() ? fabs(v) * 0x1p-8 : 0;
+}
+
+float act_round(float v)
+{
+    return testing_cuda() ? bf16_to_float(float_to_bf16(v)) : v;
+}
+
 struct ops_device *open_set(int set, unsigned threads)
 {
+    if (set > 0 && testing_cuda())
+        return NULL;
     const struct ops_open how = { .threads = threads };
     const char *why = NULL;
     setenv("AIRLOCK_CPU", ops_sets[set], 1);
-    struct ops_device *dev = ops_cpu()->open(&how, &why);
+    struct ops_device *dev = ops_tested()->open(&how, &why);
     unsetenv("AIRLOCK_CPU");
     ck_assert_msg(dev != NULL, "%s", why);
-    if (strstr(ops_cpu()->describe(dev), "no AVX")) {
-        printf("# left out: %s\n", ops_cpu()->describe(dev));
-        ops_cpu()->close(dev);
+    if (strstr(ops_tested()->describe(dev), "no AVX")) {
+        printf("# left out: %s\n", ops_tested()->describe(dev));
+        ops_tested()->close(dev);
         return NULL;
     }
     return dev;
@@ -59,7 +76,7 @@ void *random_numbers(size_t n, enum ops_dtype dtype, unsigned seed, float amplit
     void *p = fenced(n * ops_dtype_size(dtype));
     seed = seed * 2654435761u + 12345u;
     for (size_t i = 0; i < n; i++)
-        store_float(p, dtype, i, next_random(&seed, amplitude));
+        store_float(p, dtype, i, act_round(next_random(&seed, amplitude)));
     return p;
 }
 
@@ -92,8 +109,8 @@ struct ops_matrix random_matrix(struct ops_device *dev, size_t rows, size_t cols
                                 enum ops_dtype dtype, unsigned seed)
 {
     struct ops_matrix m;
-    ck_assert_int_eq(ops_cpu()->matrix_load(dev, &m, random_numbers(rows * cols, dtype, seed, 1),
-                                            dtype, rows, cols),
+    ck_assert_int_eq(ops_tested()->matrix_load(dev, &m, random_numbers(rows * cols, dtype, seed, 1),
+                                               dtype, rows, cols),
                      OPS_OK);
     return m;
 }
@@ -101,7 +118,7 @@ struct ops_matrix random_matrix(struct ops_device *dev, size_t rows, size_t cols
 void matrix_drop(struct ops_device *dev, struct ops_matrix *m)
 {
     void *data = (void *)(uintptr_t)m->data;
-    ops_cpu()->matrix_free(dev, m);
+    ops_tested()->matrix_free(dev, m);
     fence_free(data);
 }
 
@@ -134,6 +151,8 @@ void kv_case_make(struct kv_case *c, struct ops_heads heads, enum ops_dtype dtyp
         stride = own > stride ? own : stride;
         if ((size_t)length[s] > c->batch.max_length)
             c->batch.max_length = (size_t)length[s];
+        if ((size_t)rows[s] > c->batch.most_rows)
+            c->batch.most_rows = (size_t)rows[s];
     }
     c->table = fenced(n_seqs * stride * sizeof *c->table);
     size_t given = 0;
@@ -165,7 +184,7 @@ void kv_case_free(struct kv_case *c)
 int run_suite(const char *name, void (*add)(TCase *))
 {
     Suite *suite = suite_create(name);
-    TCase *tc = tcase_create("cpu");
+    TCase *tc = tcase_create(ops_tested()->name);
     tcase_set_timeout(tc, 0);
     add(tc);
     suite_add_tcase(suite, tc);

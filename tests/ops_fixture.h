@@ -1,5 +1,5 @@
-/* ops_fixture.h - runs a test of the CPU ops once per instruction set, and makes and compares its
- * data. */
+/* ops_fixture.h - runs a test of the ops once per instruction set of the CPU, or on CUDA, and makes
+ * and compares its data. */
 #ifndef OPS_FIXTURE_H
 #define OPS_FIXTURE_H
 
@@ -10,12 +10,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What is tested: ops_cpu, or in a second program of the same source ops_cuda_face. */
+#ifndef OPS_UNDER_TEST
+#define OPS_UNDER_TEST ops_cpu
+#endif
+const struct ops *OPS_UNDER_TEST(void);
+static inline const struct ops *ops_tested(void)
+{
+    return OPS_UNDER_TEST();
+}
+bool testing_cuda(void);
+
+/* What rounding a number to the device's type of activations may change: nothing on the CPU, half
+ * a step of bf16 on CUDA. */
+double act_step(double v);
+/* v as the device's activations hold it. */
+float act_round(float v);
+
 enum { N_SETS = 3 };
 extern const char *const ops_sets[N_SETS]; /* values of AIRLOCK_CPU: plain, avx2, avx512 */
 extern const enum ops_dtype ops_dtypes[3];
 
-/* The device with that instruction set and number of threads.  NULL: this machine lacks the set;
- * said on stdout.  Fails the test when it cannot be opened. */
+/* The device with that instruction set and number of threads; CUDA has the first set only.  NULL:
+ * this machine lacks the set; said on stdout.  Fails the test when it cannot be opened. */
 struct ops_device *open_set(int set, unsigned threads);
 
 /* Memory that ends where a page without access begins, so that one number too many read or written
@@ -23,7 +40,7 @@ struct ops_device *open_set(int set, unsigned threads);
 void *fenced(size_t bytes);
 void fence_free(void *p);
 
-/* Numbers in -amplitude .. amplitude, from fenced(). */
+/* Numbers in -amplitude .. amplitude that bf16 holds exactly when CUDA is tested, from fenced(). */
 float *random_floats(size_t n, unsigned seed, float amplitude);
 void *random_numbers(size_t n, enum ops_dtype dtype, unsigned seed, float amplitude);
 /* The i-th number of data, read by arithmetic of the test's own. */

@@ -16,10 +16,26 @@
 #define TOLERANCE_F32 2e-5
 #define TOLERANCE_BF16_KV 2e-2
 #define TOLERANCE_F16_KV 3e-3
+/* On CUDA activations and weights are bf16 as well.  transformers in bf16 is 0.041, 0.071, 0.109
+ * and 0.089 away from itself in float32 (tests/oracle/logits_bf16.py); the emulated ops are 0.017,
+ * 0.020, 0.049 and 0.064 away. */
+static const double tolerance_cuda[] = { 0.025, 0.03, 0.06, 0.075 };
+
+#ifndef LORA_PLUGIN
+#define LORA_PLUGIN "plugins/.libs/lora.so"
+#endif
 
 static const char *const cases[] = { "longrope_bf16_gqa3", "plain_f32_untied",
                                      "longrope_f16_gqa4_sharded", "longrope_bf16_gqa2_rotary1" };
 #define N_CASES (sizeof cases / sizeof cases[0])
+
+static double cuda_tolerance(const char *name)
+{
+    size_t i = 0;
+    while (strcmp(cases[i], name) != 0)
+        i++;
+    return tolerance_cuda[i];
+}
 
 /* One "sequence" of expected.txt; see tests/oracle/logits_golden.py. */
 struct golden {
@@ -144,7 +160,10 @@ static void check_base_logits(void *ctx, const struct golden *g)
 
 static void check_case(const char *name, size_t chunk, enum ops_dtype kv, double tolerance)
 {
-    struct logits_check c = { .name = name, .chunk = chunk, .tolerance = tolerance };
+    struct logits_check c = { .name = name,
+                              .chunk = chunk,
+                              .tolerance = forward_on_cuda() ? cuda_tolerance(name) : tolerance };
+    kv = forward_on_cuda() ? 0 : kv;
     struct airlock_error err = { 0 };
     ck_assert_msg(forward_model_open(&c.model, golden_dir(name), chunk, 128, kv, 2, NULL, &err) ==
                       0,
@@ -178,9 +197,44 @@ END_TEST
 
 /* ---- greedy continuations -------------------------------------------------------------------- */
 
+struct greedy_check {
+    struct engine *engine;
+    const char *name;
+    size_t diverged;
+};
+
+/* Rounding may decide a near tie: whether it was one, by the logits in float32 on the CPU. */
+static void check_near_tie(const struct greedy_check *c, const struct golden *g, size_t n,
+                           int32_t ours)
+{
+    struct forward_model m;
+    struct airlock_error err = { 0 };
+    int32_t ids[2 * GOLDEN_MAX_IDS];
+    size_t rows = g->n_prompt + n;
+    memcpy(ids, g->prompt, g->n_prompt * sizeof *ids);
+    memcpy(ids + g->n_prompt, g->greedy, n * sizeof *ids);
+    forward_on_cpu = true;
+    ck_assert_int_eq(forward_model_open(&m, golden_dir(c->name), rows, 128, OPS_F32, 1, NULL, &err),
+                     0);
+    float *logits = malloc(rows * m.config.vocab_size * sizeof *logits), largest = 0;
+    ck_assert_int_eq(forward_model_logits(&m, ids, rows, rows, NULL, 0, logits, &err), 0);
+    const float *last = logits + (rows - 1) * m.config.vocab_size;
+    for (size_t i = 0; i < m.config.vocab_size; i++)
+        largest = fmaxf(largest, fabsf(last[i]));
+    const double gap = (double)last[g->greedy[n]] - (double)last[ours];
+    ck_assert_msg(gap <= 2 * cuda_tolerance(c->name) * (double)largest,
+                  "%s: token %zu is %d, transformers chose %d, by %.3g of %.3g", g->name, n, ours,
+                  g->greedy[n], gap, (double)largest);
+    free(logits);
+    forward_model_close(&m);
+    forward_on_cpu = false;
+}
+
 static void check_greedy(void *ctx, const struct golden *g)
 {
-    struct engine *e = ctx;
+    struct greedy_check *c = ctx;
+    struct engine *e = c->engine;
+    bool diverged = false;
     if (g->adapter[0])
         return;
     struct airlock_error err = { 0 };
@@ -194,12 +248,17 @@ static void check_greedy(void *ctx, const struct golden *g)
     size_t n = 0;
     while (!news.done) {
         scheduler_take(t, 1000, &news);
-        for (size_t i = 0; i < news.n_tokens; i++, n++)
-            ck_assert_msg(news.tokens[i].id == g->greedy[n],
-                          "%s: token %zu is %d, transformers chose %d", g->name, n,
-                          news.tokens[i].id, g->greedy[n]);
+        for (size_t i = 0; i < news.n_tokens; i++, n++) {
+            if (diverged || news.tokens[i].id == g->greedy[n])
+                continue;
+            ck_assert_msg(forward_on_cuda(), "%s: token %zu is %d, transformers chose %d", g->name,
+                          n, news.tokens[i].id, g->greedy[n]);
+            check_near_tie(c, g, n, news.tokens[i].id);
+            diverged = true;
+        }
     }
-    ck_assert_uint_eq(n, g->n_greedy);
+    ck_assert(diverged || n == g->n_greedy);
+    c->diverged += diverged;
     scheduler_release(t);
 }
 
@@ -207,12 +266,16 @@ static void check_greedy(void *ctx, const struct golden *g)
 START_TEST(greedy_text_equals_transformers_also_across_the_longrope_border)
 {
     struct airlock_error err = { 0 };
-    struct engine_options o = {
-        .dir = golden_dir(cases[_i]), .ops = ops_cpu(), .prefill_chunk = 4, .kv_dtype = OPS_F32
-    };
+    struct engine_options o = { .dir = golden_dir(cases[_i]),
+                                .ops = forward_ops(),
+                                .prefill_chunk = 4 };
+    if (!forward_on_cuda())
+        o.kv_dtype = OPS_F32;
     struct engine *e = engine_open(&o, &err);
     ck_assert_msg(e != NULL, "%s: %s", cases[_i], err.text);
-    for_each(cases[_i], engine_config(e)->vocab_size, e, check_greedy);
+    struct greedy_check c = { e, cases[_i], 0 };
+    for_each(cases[_i], engine_config(e)->vocab_size, &c, check_greedy);
+    printf("# %s: %zu of its answers end otherwise after a near tie\n", cases[_i], c.diverged);
     engine_close(e);
 }
 END_TEST
@@ -243,15 +306,16 @@ START_TEST(logits_with_a_peft_adapter_equal_transformers)
     struct airlock_error err = { 0 };
     char plugin[512], adapter[600], base[512];
     const char *build = getenv("top_builddir");
-    snprintf(plugin, sizeof plugin, "%s/plugins/.libs/lora.so", build ? build : ".");
+    snprintf(plugin, sizeof plugin, "%s/" LORA_PLUGIN, build ? build : ".");
     snprintf(base, sizeof base, "%s", golden_dir(cases[0]));
     snprintf(adapter, sizeof adapter, "%s/%s", base, kinds[_i]);
     c.logits.name = cases[0];
     c.logits.chunk = 64;
-    c.logits.tolerance = TOLERANCE_F32;
+    c.logits.tolerance = forward_on_cuda() ? cuda_tolerance(cases[0]) : TOLERANCE_F32;
     ck_assert_int_eq(lora_fixture_init(&c.lora, &err), 0);
-    ck_assert_msg(forward_model_open(&c.logits.model, base, 64, 128, OPS_F32, 2,
-                                     &c.lora.adapters.hook, &err) == 0,
+    ck_assert_msg(forward_model_open(&c.logits.model, base, 64, 128,
+                                     forward_on_cuda() ? 0 : OPS_F32, 2, &c.lora.adapters.hook,
+                                     &err) == 0,
                   "%s", err.text);
     ck_assert_msg(lora_fixture_open(&c.lora, plugin, adapter, base, &c.logits.model.config,
                                     c.logits.model.ops, c.logits.model.dev, &err) == 0,

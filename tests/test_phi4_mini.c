@@ -17,6 +17,12 @@
 
 #define CASE "longrope_bf16_gqa3"
 
+/* A second program of this source opens the plugin with the CUDA ops under emulation. */
+#ifndef PHI4_PLUGIN
+#define PHI4_PLUGIN "plugins/.libs/phi4-mini.so"
+#define PHI4_DEVICE "cpu"
+#endif
+
 static const llm_model_class *cls;
 static const llm_class *entry;
 static char dir[512], logged[1024];
@@ -128,7 +134,7 @@ static void open_plugin(void)
 {
     char path[512];
     const char *build = getenv("top_builddir"), *src = getenv("top_srcdir");
-    snprintf(path, sizeof path, "%s/plugins/.libs/phi4-mini.so", build ? build : ".");
+    snprintf(path, sizeof path, "%s/" PHI4_PLUGIN, build ? build : ".");
     snprintf(dir, sizeof dir, "%s/tests/golden/logits/" CASE, src ? src : ".");
     void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(so != NULL, "%s", so ? "" : dlerror());
@@ -144,6 +150,8 @@ static llm_status try_create(llm_config config, llm_model **out, llm_error *err)
     *err = (llm_error){ .struct_size = sizeof *err };
     config.struct_size = sizeof config;
     config.name = str("test");
+    if (!config.device.ptr)
+        config.device = str(PHI4_DEVICE);
     if (!config.path.ptr)
         config.path = str(dir);
     if (config.threads == 0)
@@ -258,10 +266,45 @@ START_TEST(cuda_is_refused_with_a_reason_where_it_was_not_built)
     const char *why = NULL;
     llm_model *m = NULL;
     llm_error err;
-    if (ops_cuda(&why))
+    if (strcmp(PHI4_DEVICE, "cpu") != 0 || ops_cuda(&why))
         return;
     ck_assert_int_eq(try_create((llm_config){ .device = str("cuda") }, &m, &err), LLM_E_CONFIG);
     ck_assert_msg(strstr(err.text, why) != NULL, "%s", err.text);
+}
+END_TEST
+
+/* The emulation stands for a machine without a GPU, or without cuBLAS, or with a full GPU. */
+START_TEST(without_a_usable_gpu_cuda_is_refused_in_one_sentence_and_auto_means_the_cpu)
+{
+    static const struct {
+        const char *variable, *value, *says;
+    } missing[] = { { "AIRLOCK_EMU_DEVICES", "0", "no CUDA GPU" },
+                    { "AIRLOCK_EMU_NO_CUBLASLT", "1", "libcublasLt" } };
+    llm_model *m = NULL;
+    llm_error err;
+    if (strcmp(PHI4_DEVICE, "cuda") != 0)
+        return;
+    for (size_t i = 0; i < 2; i++) {
+        setenv(missing[i].variable, missing[i].value, 1);
+        ck_assert_int_eq(try_create((llm_config){ .device = str("cuda") }, &m, &err), LLM_E_CONFIG);
+        ck_assert_msg(strstr(err.text, missing[i].says) != NULL, "%s", err.text);
+        ck_assert_int_eq(try_create((llm_config){ .device = str("auto") }, &m, &err), LLM_OK);
+        ck_assert_msg(strstr(logged, missing[i].says) != NULL, "%s", logged);
+        ck_assert_str_eq(cls->device(m), "cpu");
+        cls->destroy(m);
+        unsetenv(missing[i].variable);
+    }
+    ck_assert_int_eq(try_create((llm_config){ .device = str("cuda:1") }, &m, &err), LLM_E_CONFIG);
+    ck_assert_msg(strstr(err.text, "fewer GPUs") != NULL, "%s", err.text);
+    ck_assert_int_eq(try_create((llm_config){ .device = str("auto") }, &m, &err), LLM_OK);
+    ck_assert_str_eq(cls->device(m), "cuda:0");
+    struct sink s;
+    sink_init(&s);
+    setenv("AIRLOCK_EMU_FREE_MIB", "0", 1);
+    ck_assert_int_eq(cls->load(m, &s.abi, &err), LLM_E_NO_MEMORY);
+    unsetenv("AIRLOCK_EMU_FREE_MIB");
+    ck_assert_msg(strstr(err.text, "0 of its 1024 MiB are free") != NULL, "%s", err.text);
+    cls->destroy(m);
 }
 END_TEST
 
@@ -276,7 +319,7 @@ START_TEST(loading_tells_progress_and_can_be_cancelled)
     ck_assert_uint_gt(s.total, 100000);
     ck_assert_uint_eq(s.done, s.total);
     ck_assert_ptr_nonnull(strstr(logged, "context"));
-    ck_assert_str_eq(cls->device(m), "cpu");
+    ck_assert_str_eq(cls->device(m), strcmp(PHI4_DEVICE, "cuda") == 0 ? "cuda:0" : "cpu");
     cls->destroy(m);
 
     sink_init(&s);
@@ -691,6 +734,7 @@ int main(void)
     tcase_add_test(t, the_plugin_offers_phi4_mini_instruct_and_a_schema_of_its_options);
     tcase_add_test(t, what_cannot_be_configured_is_named);
     tcase_add_test(t, cuda_is_refused_with_a_reason_where_it_was_not_built);
+    tcase_add_test(t, without_a_usable_gpu_cuda_is_refused_in_one_sentence_and_auto_means_the_cpu);
     tcase_add_test(t, loading_tells_progress_and_can_be_cancelled);
     tcase_add_test(t, an_answer_is_emitted_counted_and_the_same_again);
     tcase_add_test(t, control_tokens_in_content_are_text_unless_the_original_prompt_is_asked_for);
@@ -699,7 +743,8 @@ int main(void)
     tcase_add_test(t, what_a_request_may_not_ask_is_refused);
     tcase_add_test(t, a_slow_reader_stalls_nobody);
     tcase_add_test(t, the_sites_are_the_four_linear_layers_of_each_layer_with_their_parts);
-    tcase_add_test(t, base_and_adapter_answer_side_by_side_and_a_wrong_shape_is_refused);
+    if (strcmp(PHI4_DEVICE, "cpu") == 0) /* its adapter computes on the host */
+        tcase_add_test(t, base_and_adapter_answer_side_by_side_and_a_wrong_shape_is_refused);
     tcase_add_test(t, an_adapter_attached_where_another_was_finds_nothing_of_it);
     tcase_add_test(t, prefixes_are_shared_between_equal_salts_and_counted);
     tcase_add_test(t, tokenize_gives_the_ids_of_generate_and_detokenize_their_bytes);

@@ -96,6 +96,37 @@ static const char *dtype_name(enum ops_dtype t)
     return t == OPS_F32 ? "f32" : t == OPS_F16 ? "f16" : "bf16";
 }
 
+/* Whether the weights fit, said before the minute that copying them may take. */
+static int check_memory(const struct engine *e, struct airlock_error *err)
+{
+    uint64_t left, total, need = safetensors_total_bytes(e->st);
+    if (!e->ops->memory)
+        return 0;
+    if (e->ops->memory(e->dev, &left, &total) != OPS_OK)
+        return airlock_error_set(err, AIRLOCK_E_DEVICE, "device %s: the device is lost",
+                                 e->ops->name);
+    if (need <= left)
+        return 0;
+    return airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
+                             "device %s: the weights take %llu MiB, and %llu of its %llu MiB are "
+                             "free: end what else uses it, or choose device \"cpu\"",
+                             e->ops->name, (unsigned long long)(need >> 20),
+                             (unsigned long long)(left >> 20), (unsigned long long)(total >> 20));
+}
+
+/* A device with memory of its own has read the weights when it has copied them. */
+static int page_in(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    if (!o->progress)
+        return 0;
+    if (!e->ops->memory)
+        return safetensors_prefault(e->st, o->progress, o->progress_ctx, err);
+    const uint64_t all = safetensors_total_bytes(e->st);
+    return o->progress(o->progress_ctx, all, all)
+               ? airlock_error_set(err, AIRLOCK_E_CANCELLED, "cancelled")
+               : 0;
+}
+
 static int open_device(struct engine *e, const struct engine_options *o, struct airlock_error *err)
 {
     const char *why = "unknown reason";
@@ -103,16 +134,19 @@ static int open_device(struct engine *e, const struct engine_options *o, struct 
     e->dev = o->ops->open(&o->device, &why);
     if (!e->dev)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", o->ops->name, why);
+    if (check_memory(e, err))
+        return -1;
     if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err))
         return -1;
     if (o->dtype && o->dtype != e->weights.embed_tokens.dtype)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG,
-                                 "dtype %s: the weights are stored as %s, and are used as they are",
-                                 dtype_name(o->dtype), dtype_name(e->weights.embed_tokens.dtype));
+        return airlock_error_set(
+            err, AIRLOCK_E_CONFIG,
+            "dtype %s: the weights are %s on this device, and are used as they are",
+            dtype_name(o->dtype), dtype_name(e->weights.embed_tokens.dtype));
     e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->weights.embed_tokens.dtype;
     if (choose_blocks(e, o, err))
         return -1;
-    return o->progress ? safetensors_prefault(e->st, o->progress, o->progress_ctx, err) : 0;
+    return page_in(e, o, err);
 }
 
 static int start(struct engine *e, const struct engine_options *o, struct airlock_error *err)
@@ -218,6 +252,11 @@ size_t engine_max_context(const struct engine *e)
 const struct ops_threads *engine_threads(struct engine *e)
 {
     return e->ops->threads(e->dev);
+}
+
+void *engine_stream(struct engine *e)
+{
+    return e->ops->stream(e->dev);
 }
 
 const char *engine_describe(const struct engine *e)

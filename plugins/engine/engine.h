@@ -58,6 +58,8 @@ struct ops_device *engine_device(struct engine *e);
 size_t engine_max_context(const struct engine *e);
 /* The device's threads to lend on, between the engine's own ops; NULL: none. */
 const struct ops_threads *engine_threads(struct engine *e);
+/* The stream that the device's ops are enqueued on, for adapters; NULL: none. */
+void *engine_stream(struct engine *e);
 /* One line for the log: device, weights, context, KV.  Valid until engine_close(). */
 const char *engine_describe(const struct engine *e);
 

@@ -164,7 +164,7 @@ void phi4_forward_free(struct phi4_forward *f)
 /* ---- the inputs of a step -------------------------------------------------------------------- */
 
 struct step_shape {
-    size_t rows, n_logits, max_length, stride;
+    size_t rows, most_rows, n_logits, max_length, stride;
 };
 
 /* Sums up the sequences; -1: they do not fit the buffers. */
@@ -181,6 +181,8 @@ static int measure(const struct phi4_forward *f, const struct forward_seq *seqs,
             q->table->n < kv_cache_blocks_for(length) || q->n_adapters > LINEAR_MAX_ADAPTERS)
             return -1;
         shape->rows += q->rows;
+        if (q->rows > shape->most_rows)
+            shape->most_rows = q->rows;
         if (q->logits != FORWARD_NO_LOGITS)
             shape->n_logits += q->logits == FORWARD_ALL_LOGITS ? q->rows : 1;
         if (length > shape->max_length)
@@ -372,7 +374,8 @@ int phi4_forward_step(struct phi4_forward *f, const struct forward_seq *seqs, si
                                .block_table = (const int32_t *)(in + f->in.block_table),
                                .table_stride = shape.stride,
                                .rows = shape.rows,
-                               .max_length = shape.max_length };
+                               .max_length = shape.max_length,
+                               .most_rows = shape.most_rows };
     int status = layers(f, seqs, &batch, err);
     if (status == 0 && shape.n_logits > 0)
         return head(f, &shape, logits, err); /* its download waits for the device */

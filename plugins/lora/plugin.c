@@ -17,12 +17,15 @@ struct worker {
     struct ops_device *dev;
     struct ops_threads lent; /* ctx: the llm_threads of the present call, or NULL */
     unsigned most_threads;   /* that dev was opened for */
+    void *stream;            /* CUDA: that dev enqueues on */
 };
 
 struct llm_adapter_inst {
     struct peft_adapter adapter;
     llm_lora_target *targets; /* of adapter.targets, in the same order */
     const struct ops *ops;
+    int ordinal;            /* CUDA device */
+    struct ops_device *dev; /* CUDA: holds what targets point to; CPU: NULL */
     pthread_mutex_t lock;
     struct worker *idle;
 };
@@ -75,22 +78,26 @@ static void worker_free(struct worker *w, const struct ops *ops)
     free(w);
 }
 
-static struct worker *worker_new(const struct ops *ops, unsigned threads)
+static struct worker *worker_new(const llm_adapter_inst *inst, unsigned threads, void *stream)
 {
     const char *why;
     struct worker *w = calloc(1, sizeof *w);
     if (!w)
         return NULL;
     w->most_threads = threads;
+    w->stream = stream;
     w->lent = (struct ops_threads){ threads, NULL, run_lent };
-    w->dev = ops->open(&(struct ops_open){ .lent = &w->lent }, &why);
+    w->dev = inst->ops->open(
+        &(struct ops_open){
+            .ordinal = inst->ordinal, .lent = &w->lent, .stream = stream, .no_products = true },
+        &why);
     if (w->dev)
         return w;
     free(w);
     return NULL;
 }
 
-static struct worker *take_worker(llm_adapter_inst *inst, const llm_threads *threads)
+static struct worker *take_worker(llm_adapter_inst *inst, const llm_threads *threads, void *stream)
 {
     unsigned count = threads && threads->count ? threads->count : 1;
     pthread_mutex_lock(&inst->lock);
@@ -98,12 +105,12 @@ static struct worker *take_worker(llm_adapter_inst *inst, const llm_threads *thr
     if (w)
         inst->idle = w->next;
     pthread_mutex_unlock(&inst->lock);
-    if (w && w->most_threads < count) {
+    if (w && (w->most_threads < count || w->stream != stream)) {
         worker_free(w, inst->ops);
         w = NULL;
     }
     if (!w)
-        w = worker_new(inst->ops, count);
+        w = worker_new(inst, count, stream);
     if (w) {
         w->lent.count = count;
         w->lent.ctx = (void *)(uintptr_t)threads; /* only read */
@@ -131,21 +138,39 @@ static void lora_close(llm_adapter_inst *inst)
         worker_free(w, inst->ops);
     }
     pthread_mutex_destroy(&inst->lock);
+    for (size_t i = 0; inst->dev && inst->targets && i < inst->adapter.n; i++) {
+        inst->ops->free(inst->dev, (void *)(uintptr_t)inst->targets[i].a);
+        inst->ops->free(inst->dev, (void *)(uintptr_t)inst->targets[i].b);
+    }
+    inst->ops->close(inst->dev);
     peft_adapter_free(&inst->adapter);
     free(inst->targets);
     free(inst);
 }
 
-static llm_status check_device(const llm_config *config, llm_error *err)
+/* The device is the model's: "cpu" or "cuda:N". */
+static llm_status choose_device(llm_adapter_inst *inst, const llm_config *config, llm_error *err)
 {
     const llm_str d = config->device;
+    const char *why = "it is not cpu or cuda:N";
+    inst->ops = ops_cpu();
     if (d.len == 0 || (d.len == 3 && memcmp(d.ptr, "cpu", 3) == 0) ||
         (d.len == 4 && memcmp(d.ptr, "auto", 4) == 0))
         return LLM_OK;
-    return fail(err, LLM_E_UNSUPPORTED,
-                "lora: %.*s: adapters run on the cpu only in this version, not on \"%.*s\"",
+    if (d.len == 6 && memcmp(d.ptr, "cuda:", 5) == 0 && d.ptr[5] >= '0' && d.ptr[5] <= '9') {
+        inst->ordinal = d.ptr[5] - '0';
+        const struct ops *cuda = ops_cuda(&why);
+        if (cuda) {
+            inst->ops = cuda;
+            inst->dev = cuda->open(
+                &(struct ops_open){ .ordinal = inst->ordinal, .no_products = true }, &why);
+        }
+        if (inst->dev)
+            return LLM_OK;
+    }
+    return fail(err, LLM_E_UNSUPPORTED, "lora: %.*s: device \"%.*s\": %s",
                 (int)(config->name.len < 100 ? config->name.len : 100), config->name.ptr,
-                (int)(d.len < 40 ? d.len : 40), d.ptr);
+                (int)(d.len < 40 ? d.len : 40), d.ptr, why);
 }
 
 /* The model's layers.  *out is the caller's to free. */
@@ -199,6 +224,32 @@ static llm_status read_adapter(llm_adapter_inst *inst, const llm_host *host,
     return status;
 }
 
+/* Copies A and B of all targets to the device. */
+static llm_status upload_targets(llm_adapter_inst *inst, llm_error *err)
+{
+    const struct ops *ops = inst->ops;
+    enum ops_status status = OPS_OK;
+    for (size_t i = 0; i < inst->adapter.n && status == OPS_OK; i++) {
+        const struct peft_target *t = &inst->adapter.targets[i];
+        llm_lora_target *to = &inst->targets[i];
+        const size_t number = ops_dtype_size(t->dtype);
+        const size_t a = t->rank * t->in_dim * number, b = t->rank * t->out_dim * number;
+        to->a = (uint64_t)(uintptr_t)ops->alloc(inst->dev, a);
+        to->b = (uint64_t)(uintptr_t)ops->alloc(inst->dev, b);
+        status = to->a && to->b ? ops->upload(inst->dev, (void *)(uintptr_t)to->a, t->a, a)
+                                : OPS_E_MEMORY;
+        if (status == OPS_OK)
+            status = ops->upload(inst->dev, (void *)(uintptr_t)to->b, t->b, b);
+    }
+    if (status == OPS_OK)
+        status = ops->sync(inst->dev);
+    if (status == OPS_E_MEMORY)
+        return fail(err, LLM_E_NO_MEMORY,
+                    "lora: the GPU has no room left for the adapter's %zu MiB",
+                    (size_t)inst->adapter.bytes >> 20);
+    return status == OPS_OK ? LLM_OK : fail(err, LLM_E_DEVICE, "lora: the device failed");
+}
+
 static llm_status make_targets(llm_adapter_inst *inst, llm_error *err)
 {
     inst->targets = calloc(inst->adapter.n, sizeof *inst->targets);
@@ -212,24 +263,22 @@ static llm_status make_targets(llm_adapter_inst *inst, llm_error *err)
                                               t->in_dim,
                                               t->out_dim,
                                               t->scale,
-                                              (uint64_t)(uintptr_t)t->a,
-                                              (uint64_t)(uintptr_t)t->b };
+                                              inst->dev ? 0 : (uint64_t)(uintptr_t)t->a,
+                                              inst->dev ? 0 : (uint64_t)(uintptr_t)t->b };
     }
-    return LLM_OK;
+    return inst->dev ? upload_targets(inst, err) : LLM_OK;
 }
 
 static llm_status lora_open(const llm_host *host, const llm_config *config, llm_adapter_inst **out,
                             llm_error *err)
 {
-    llm_status status = check_device(config, err);
-    if (status != LLM_OK)
-        return status;
     llm_adapter_inst *inst = calloc(1, sizeof *inst);
     if (!inst)
         return fail(err, LLM_E_NO_MEMORY, "lora: out of memory");
     pthread_mutex_init(&inst->lock, NULL);
-    inst->ops = ops_cpu();
-    status = read_adapter(inst, host, config, err);
+    llm_status status = choose_device(inst, config, err);
+    if (status == LLM_OK)
+        status = read_adapter(inst, host, config, err);
     if (status == LLM_OK)
         status = make_targets(inst, err);
     if (status != LLM_OK) {
@@ -263,7 +312,7 @@ static llm_status run_segments(llm_adapter_inst *inst, const llm_lora_io *io,
                                const struct ops_lora_segment *segments, size_t n, size_t in,
                                size_t out, llm_error *err)
 {
-    struct worker *w = take_worker(inst, io->threads);
+    struct worker *w = take_worker(inst, io->threads, io->stream);
     if (!w)
         return fail(err, LLM_E_NO_MEMORY, "lora: out of memory");
     enum ops_status status =
@@ -294,17 +343,18 @@ static struct ops_lora_segment segment_of(const llm_lora_target *t, size_t first
                                       t->scale };
 }
 
-static llm_status check_io(const llm_lora_io *io, llm_error *err)
+static llm_status check_io(const llm_adapter_inst *inst, const llm_lora_io *io, llm_error *err)
 {
-    if (io->dtype != LLM_F32)
-        return fail(err, LLM_E_INVALID, "lora: rows on the cpu must be float32");
-    return LLM_OK;
+    if (io->dtype == (uint32_t)inst->ops->act)
+        return LLM_OK;
+    return fail(err, LLM_E_INVALID, "lora: rows on the %s must be %s", inst->ops->name,
+                inst->dev ? "bfloat16" : "float32");
 }
 
 static llm_status lora_apply(llm_adapter_inst *inst, const llm_lora_target *target,
                              const llm_lora_io *io, llm_error *err)
 {
-    llm_status status = check_io(io, err);
+    llm_status status = check_io(inst, io, err);
     if (status != LLM_OK || io->rows == 0)
         return status;
     struct ops_lora_segment one = segment_of(target, 0, io->rows);
@@ -315,7 +365,7 @@ static llm_status lora_apply_batch(const llm_lora_io *io, const llm_lora_segment
                                    uint64_t n_segments, llm_error *err)
 {
     struct ops_lora_segment some[BATCH];
-    llm_status status = check_io(io, err);
+    llm_status status = n_segments ? check_io(segments[0]->inst, io, err) : LLM_OK;
     for (uint64_t i = 0; status == LLM_OK && i < n_segments;) {
         const llm_lora_target *first = segments[i]->target;
         size_t n = 0;

@@ -1,6 +1,6 @@
-# local.mk - the arithmetic of the engine: the CPU ops, and the place of the CUDA ops.
+# local.mk - the arithmetic of the engine: the CPU ops, and the CUDA ops or what stands for them.
 noinst_LTLIBRARIES += libops.la
-libops_la_SOURCES = plugins/ops/ops.h plugins/ops/no_cuda.c \
+libops_la_SOURCES = plugins/ops/ops.h \
 	plugins/ops/cpu/cpu_ops.c plugins/ops/cpu/cpu_ops.h plugins/ops/cpu/convert.h \
 	plugins/ops/cpu/kernels.c plugins/ops/cpu/kernels.h plugins/ops/cpu/kernels_plain.c \
 	plugins/ops/cpu/kernels_simd.h plugins/ops/cpu/kernels_avx2.c plugins/ops/cpu/kernels_avx512.c \
@@ -11,4 +11,22 @@ libops_la_SOURCES = plugins/ops/ops.h plugins/ops/no_cuda.c \
 	plugins/ops/cpu/elementwise.c plugins/ops/cpu/attention_full.c \
 	plugins/ops/cpu/conv.c plugins/ops/cpu/gates.c
 libops_la_CFLAGS = $(AM_CFLAGS) -pthread
+libops_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS)
 libops_la_LIBADD = -lm -lpthread
+cuda_ops_headers = plugins/ops/cuda/attention.h plugins/ops/cuda/attention_tile.cuh \
+	plugins/ops/cuda/cublaslt_api.h plugins/ops/cuda/cuda_ops.h plugins/ops/cuda/device.cuh \
+	plugins/ops/cuda/heads.cuh plugins/ops/cuda/kernel.cuh plugins/ops/cuda/matmul.h \
+	plugins/ops/cuda/mma.cuh
+cuda_ops_sources = plugins/ops/cuda/attention.cu plugins/ops/cuda/cublaslt.cu \
+	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/lora.cu \
+	plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/rope.cu \
+	plugins/ops/cuda/rows.cu
+EXTRA_DIST += plugins/ops/no_cuda.c plugins/ops/cuda/cuda_ops.c plugins/ops/cuda/cublaslt_api.c \
+	$(cuda_ops_sources) $(cuda_ops_headers)
+if HAVE_CUDA
+libops_la_SOURCES += plugins/ops/cuda/cuda_ops.c plugins/ops/cuda/cublaslt_api.c $(cuda_ops_sources)
+libops_la_LIBADD += $(CUDA_LIBS)
+$(cuda_ops_sources:.cu=.lo): $(cuda_ops_headers) plugins/ops/ops.h
+else
+libops_la_SOURCES += plugins/ops/no_cuda.c
+endif

@@ -3,6 +3,6 @@
 
 const struct ops *ops_cuda(const char **why)
 {
-    *why = "this build has no CUDA operations: choose device \"cpu\"";
+    *why = "this build has no CUDA operations: it computes on the CPU (device \"cpu\")";
     return NULL;
 }

@@ -10,6 +10,14 @@
  * Row invariance: every op computes each row from that row alone (attention: from its sequence
  * alone), with the same order of additions whatever the number of rows, the thread count or the
  * company.  So an answer has the same bits alone, in a batch, in chunks or recomputed.
+ * On CUDA that holds for every op but matmul and logits.  Theirs holds for all numbers of rows up
+ * to 8 (own kernels), and within each class 9..16, 17..32, 33..64 and so on, for which cuBLASLt's
+ * algorithm is chosen once.  Between classes the order of float32 additions differs: products
+ * differ by at most their allowed error, mostly by nothing after rounding to bf16, and greedy
+ * answers are the same but for near ties.
+ *
+ * CUDA: weights of any stored type become bf16, caches are bf16, and what arrays on the device say
+ * (ids, slots, lengths, blocks) is the caller's to check.
  *
  * One thread at a time per ops_device.  Shapes that break a contract give OPS_E_SHAPE and touch
  * nothing; zero rows are OPS_OK.
@@ -17,6 +25,7 @@
 #ifndef AIRLOCK_OPS_H
 #define AIRLOCK_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,6 +62,9 @@ struct ops_open {
     int ordinal;                    /* CUDA device */
     unsigned threads;               /* CPU: 0 is one per core this process may use */
     const struct ops_threads *lent; /* CPU: not NULL: no own threads; must outlive the device */
+    /* CUDA: not NULL: enqueue on this stream of somebody else, which must outlive the device. */
+    void *stream;
+    bool no_products; /* CUDA: no cuBLASLt is opened; matmul and logits are slow then */
 };
 
 /* A weight matrix [rows, cols] on the device; made by matrix_load, read by the ops. */
@@ -92,6 +104,7 @@ struct ops_batch {
     size_t table_stride;
     size_t rows;       /* host copy of first_row[n_seqs] */
     size_t max_length; /* host copy of the largest length */
+    size_t most_rows;  /* host copy of the most rows of one sequence; 0: not known */
 };
 
 /* Rows [first_row, first_row + rows) get y += scale * B (A x).  a: [rank, in], b: [out, rank]. */
@@ -155,6 +168,9 @@ struct ops {
     const char *name;   /* "cpu" or "cuda" */
     enum ops_dtype act; /* CPU: OPS_F32; CUDA: OPS_BF16 */
 
+    /* NULL: a device can be opened.  Otherwise a static sentence says why not.  Reserves nothing.
+     */
+    const char *(*missing)(int ordinal);
     /* NULL on failure; why: a static sentence.  close(NULL) is allowed. */
     struct ops_device *(*open)(const struct ops_open *how, const char **why);
     void (*close)(struct ops_device *dev);
@@ -162,6 +178,10 @@ struct ops {
     const char *(*describe)(struct ops_device *dev);
     /* The threads that the device works with, to lend on; NULL: none (CUDA). */
     const struct ops_threads *(*threads)(struct ops_device *dev);
+    /* CUDA: the CUstream that ops are enqueued on, for ops_open.stream of another; NULL: none. */
+    void *(*stream)(struct ops_device *dev);
+    /* Bytes of the device's own memory, free and in all.  NULL: it has none but the host's. */
+    enum ops_status (*memory)(struct ops_device *dev, uint64_t *left, uint64_t *total);
 
     /* Zeroed memory, 64-byte aligned; NULL: out of memory. */
     void *(*alloc)(struct ops_device *dev, size_t bytes);
@@ -185,7 +205,7 @@ struct ops {
     /*
      * RMSNorm (Zhang and Sennrich 2019; Phi3RMSNorm): y = x / sqrt(mean(x^2) + eps) * w
      *   x, y: [rows, dim] act, y == x allowed; w: [1, dim].  Sums in float32.
-     * Error: 2^-20 relative on the CPU against exact arithmetic; one bf16 step on CUDA.
+     * Error: 2^-20 relative against exact arithmetic, and half a bf16 step on CUDA.
      */
     enum ops_status (*rmsnorm)(struct ops_device *dev, void *y, const void *x,
                                const struct ops_matrix *w, size_t rows, size_t dim, float eps);
@@ -196,7 +216,7 @@ struct ops {
 
     /*
      * y = x m^T.  x: [rows, m.cols] act; y: [rows, m.rows] act.  float32 accumulation.
-     * Error: |got - exact| <= 2^-18 * sum_k |x_k m_k| on the CPU, and one act step.
+     * Error: |got - exact| <= 2^-18 * sum_k |x_k m_k|, and half an act step on CUDA.
      */
     enum ops_status (*matmul)(struct ops_device *dev, void *y, const void *x,
                               const struct ops_matrix *m, size_t rows);
@@ -220,15 +240,17 @@ struct ops {
      * Causal grouped-query attention over the cache: for each row at position p of its sequence and
      * each head h, softmax over j <= p of (q . k_j * scale), times v_j; kv head = h / (n_heads /
      * n_kv_heads).  o: [rows, n_heads * head_dim] act; qkv as rope_kv left it (only Q is read).
-     * Softmax and sums in float32.  Error: 2^-14 relative to max |v| on the CPU.
+     * Softmax and sums in float32.  Error: relative to max |v| 2^-14 on the CPU; 2^-7 on CUDA,
+     * where each probability is rounded to bf16 (2^-9, in the sum as well) and the result once
+     * more.
      */
     enum ops_status (*attention)(struct ops_device *dev, void *o, const void *qkv,
                                  const struct ops_batch *batch, const struct ops_heads *heads,
                                  const struct ops_kv *kv, float scale);
 
     /* y = up * silu(gate), silu(z) = z / (1 + e^-z).  gate_up: [rows, 2 dim] act, gate first;
-     * y: [rows, dim] act.  Error on the CPU: 2^-18 relative, and |up| 2^-120 where e^-z is beyond
-     * float32. */
+     * y: [rows, dim] act.  Error: half an act step on CUDA, 2^-18 relative, and |up| 2^-120 where
+     * e^-z is beyond float32. */
     enum ops_status (*swiglu)(struct ops_device *dev, void *y, const void *gate_up, size_t rows,
                               size_t dim);
 

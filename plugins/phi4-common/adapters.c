@@ -167,6 +167,7 @@ static int hook_apply(void *ctx, size_t site_index, const void *x, void *y, size
                        .x = (uint64_t)(uintptr_t)x,
                        .y = (uint64_t)(uintptr_t)y,
                        .rows = rows,
+                       .stream = a->stream,
                        .threads = a->threads ? &threads : NULL };
     bool done[ENGINE_MAX_BATCH] = { false };
     for (size_t i = 0; i < n; i++) {

@@ -39,14 +39,15 @@ struct adapters {
     const struct model_sites *sites;
     uint32_t act;                      /* LLM_F32, ...: of activations */
     const struct ops_threads *threads; /* NULL: none to lend */
+    void *stream;                      /* CUDA: what the engine's ops are enqueued on */
     struct linear_hook hook;
     /* The engine thread's */
     llm_lora_segment *segments; /* [ENGINE_MAX_BATCH] */
     const llm_lora_segment **batch;
 };
 
-/* hook can be handed to the engine at once; sites, act and threads are filled in before the first
- * request.  0, or -1: out of memory. */
+/* hook can be handed to the engine at once; sites, act, threads and stream are filled in before the
+ * first request.  0, or -1: out of memory. */
 int adapters_init(struct adapters *a);
 void adapters_free(struct adapters *a);
 

@@ -54,12 +54,42 @@ static bool is(llm_str s, const char *word)
     return s.len == strlen(word) && memcmp(s.ptr, word, s.len) == 0;
 }
 
+/* m->options.device.ordinal is set.  NULL: done.  Otherwise a sentence. */
+static const char *choose_cuda(llm_model *m)
+{
+    const char *why = "this build has no CUDA operations";
+    const struct ops *ops = ops_cuda(&why);
+    if (ops)
+        why = ops->missing(m->options.device.ordinal);
+    if (!why && m->variant->media && !ops->attention_full)
+        why = "the encoders of pictures and sound have no CUDA operations";
+    if (why)
+        return why;
+    m->ops = ops;
+    snprintf(m->device, sizeof m->device, "cuda:%d", m->options.device.ordinal);
+    return NULL;
+}
+
+static void choose_auto(llm_model *m)
+{
+    char line[300];
+    const char *why = choose_cuda(m);
+    if (!why)
+        return;
+    snprintf(line, sizeof line, "device auto: the CPU, because %s", why);
+    m->host->log(m->host, LLM_LOG_INFO, line, strlen(line));
+}
+
 static int choose_device(llm_model *m, llm_str device, struct airlock_error *err)
 {
     m->ops = ops_cpu();
     snprintf(m->device, sizeof m->device, "cpu");
-    if (device.len == 0 || is(device, "auto") || is(device, "cpu"))
+    if (is(device, "cpu"))
         return 0;
+    if (device.len == 0 || is(device, "auto")) {
+        choose_auto(m);
+        return 0;
+    }
     bool cuda = is(device, "cuda");
     if (!cuda && device.len == 6 && memcmp(device.ptr, "cuda:", 5) == 0 && device.ptr[5] >= '0' &&
         device.ptr[5] <= '9') {
@@ -70,12 +100,8 @@ static int choose_device(llm_model *m, llm_str device, struct airlock_error *err
         return airlock_error_set(err, AIRLOCK_E_CONFIG,
                                  "device \"%.*s\" is not auto, cpu, cuda or cuda:N",
                                  (int)(device.len < 32 ? device.len : 32), device.ptr);
-    const char *why = "it was built without CUDA";
-    m->ops = ops_cuda(&why);
-    if (!m->ops)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "device cuda: %s", why);
-    snprintf(m->device, sizeof m->device, "cuda:%d", m->options.device.ordinal);
-    return 0;
+    const char *why = choose_cuda(m);
+    return why ? airlock_error_set(err, AIRLOCK_E_CONFIG, "device cuda: %s", why) : 0;
 }
 
 static int choose_dtype(llm_model *m, llm_str dtype, struct airlock_error *err)
@@ -210,6 +236,7 @@ llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error)
     m->adapters.sites = &m->sites;
     m->adapters.act = (uint32_t)m->ops->act; /* the same numbers: see the assertions below */
     m->adapters.threads = engine_threads(m->engine);
+    m->adapters.stream = engine_stream(m->engine);
     if (m->variant->load && m->variant->load(m, &err))
         return phi4_failed(m, error, &err);
     const char *line = engine_describe(m->engine);

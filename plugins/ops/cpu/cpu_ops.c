@@ -120,15 +120,29 @@ static void cpu_matrix_free(struct ops_device *dev, struct ops_matrix *m)
     *m = (struct ops_matrix){ 0 };
 }
 
+static const char *cpu_missing(int ordinal)
+{
+    (void)ordinal;
+    return NULL;
+}
+
+static void *cpu_stream(struct ops_device *dev)
+{
+    (void)dev;
+    return NULL;
+}
+
 const struct ops *ops_cpu(void)
 {
     static const struct ops table = {
         .name = "cpu",
         .act = OPS_F32,
+        .missing = cpu_missing,
         .open = cpu_open,
         .close = cpu_close,
         .describe = cpu_describe,
         .threads = cpu_threads,
+        .stream = cpu_stream,
         .alloc = cpu_alloc,
         .free = cpu_free,
         .upload = cpu_upload,

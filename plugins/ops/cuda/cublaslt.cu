@@ -1,0 +1,240 @@
+/*
+ * cublaslt.cu - every call of cuBLASLt: plans made once per shape, a workspace of its own, errors
+ * returned.
+ *
+ * cuBLASLt is column-major, so the row-major y = x w^T is computed as y^T = w x^T: its A is w with
+ * transA, [k, n] with leading dimension k; its B is x, [k, rows]; its D is y, [n, rows].
+ */
+#include "matmul.h"
+
+#include "cublaslt_api.h"
+#include "device.cuh"
+
+#include <stdlib.h>
+
+enum {
+    WORKSPACE = 32 * 1024 * 1024, /* what NVIDIA advises for Hopper and later */
+    ALIGNMENT = 16,
+    MAX_PLANS = 1024
+};
+
+struct plan {
+    size_t n, k, class_rows;
+    bool float_out;
+    cublasLtMatmulDesc_t desc;
+    cublasLtMatrixLayout_t w, x, y;
+    uint64_t rows; /* that the layouts of x and y say at the moment */
+    cublasLtMatmulAlgo_t algo;
+};
+
+struct lt {
+    struct lt_api api;
+    cublasLtHandle_t handle;
+    void *workspace;
+    struct plan **plans; /* [n_plans], few: shapes of a model x powers of two */
+    size_t n_plans, room;
+};
+
+static enum ops_status lt_status(cublasStatus_t s)
+{
+    return s == CUBLAS_STATUS_SUCCESS         ? OPS_OK
+           : s == CUBLAS_STATUS_ALLOC_FAILED  ? OPS_E_MEMORY
+           : s == CUBLAS_STATUS_INVALID_VALUE ? OPS_E_SHAPE
+                                              : OPS_E_DEVICE;
+}
+
+const char *lt_missing(void)
+{
+    struct lt_api api;
+    const char *why = NULL;
+    return lt_api_load(&api, &why) < 0 ? why : NULL;
+}
+
+struct lt *lt_open(const char **why)
+{
+    struct lt *lt = static_cast<struct lt *>(calloc(1, sizeof *lt));
+    if (!lt) {
+        *why = "out of memory";
+        return NULL;
+    }
+    if (lt_api_load(&lt->api, why) < 0) {
+        free(lt);
+        return NULL;
+    }
+    if (lt->api.create(&lt->handle) != CUBLAS_STATUS_SUCCESS) {
+        *why = "cuBLASLt does not start: its version and the GPU driver's may not fit together";
+        lt->handle = NULL;
+        lt_close(lt);
+        return NULL;
+    }
+    if (cudaMalloc(&lt->workspace, WORKSPACE) != cudaSuccess) {
+        *why = "the GPU has no memory left for the workspace of cuBLASLt (32 MiB)";
+        lt->workspace = NULL;
+        lt_close(lt);
+        return NULL;
+    }
+    return lt;
+}
+
+static void plan_free(struct lt *lt, struct plan *p)
+{
+    if (p->y)
+        lt->api.layout_destroy(p->y);
+    if (p->x)
+        lt->api.layout_destroy(p->x);
+    if (p->w)
+        lt->api.layout_destroy(p->w);
+    if (p->desc)
+        lt->api.desc_destroy(p->desc);
+    free(p);
+}
+
+void lt_close(struct lt *lt)
+{
+    if (!lt)
+        return;
+    for (size_t i = 0; i < lt->n_plans; i++)
+        plan_free(lt, lt->plans[i]);
+    free(lt->plans);
+    if (lt->workspace)
+        cudaFree(lt->workspace);
+    if (lt->handle)
+        lt->api.destroy(lt->handle);
+    free(lt);
+}
+
+size_t lt_version(const struct lt *lt)
+{
+    return lt->api.version();
+}
+
+bool lt_takes(const struct product *p)
+{
+    return p->k % 8 == 0 && p->n % 8 == 0 && cuda_aligned16(p->w) && cuda_aligned16(p->x) &&
+           cuda_aligned16(p->y);
+}
+
+static size_t class_of(size_t rows)
+{
+    size_t c = GEMV_MAX_ROWS;
+    while (c < rows)
+        c *= 2;
+    return c;
+}
+
+static cublasStatus_t describe(struct lt *lt, struct plan *p)
+{
+    const cublasOperation_t transposed = CUBLAS_OP_T;
+    const cudaDataType_t out = p->float_out ? CUDA_R_32F : CUDA_R_16BF;
+    cublasStatus_t s = lt->api.desc_create(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.desc_set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.layout_create(&p->w, CUDA_R_16BF, p->k, p->n, (int64_t)p->k);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.layout_create(&p->x, CUDA_R_16BF, p->k, p->class_rows, (int64_t)p->k);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->n);
+    p->rows = p->class_rows;
+    return s;
+}
+
+/* The library's first choice for as many rows as the class has at most. */
+static cublasStatus_t choose(struct lt *lt, struct plan *p)
+{
+    static const cublasLtMatmulPreferenceAttributes_t aligned[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+    };
+    const uint64_t workspace = WORKSPACE;
+    const uint32_t alignment = ALIGNMENT;
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t found = {};
+    int n = 0;
+    cublasStatus_t s = lt->api.preference_create(&preference);
+    if (s != CUBLAS_STATUS_SUCCESS)
+        return s;
+    s = lt->api.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
+                               sizeof workspace);
+    for (size_t i = 0; s == CUBLAS_STATUS_SUCCESS && i < sizeof aligned / sizeof aligned[0]; i++)
+        s = lt->api.preference_set(preference, aligned[i], &alignment, sizeof alignment);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.heuristic(lt->handle, p->desc, p->w, p->x, p->y, p->y, preference, 1, &found,
+                              &n);
+    lt->api.preference_destroy(preference);
+    if (s == CUBLAS_STATUS_SUCCESS && (n < 1 || found.state != CUBLAS_STATUS_SUCCESS))
+        s = CUBLAS_STATUS_NOT_SUPPORTED;
+    p->algo = found.algo;
+    return s;
+}
+
+static enum ops_status add_plan(struct lt *lt, const struct product *product, struct plan **out)
+{
+    if (lt->n_plans == lt->room) {
+        const size_t room = lt->room ? 2 * lt->room : 64;
+        if (room > MAX_PLANS)
+            return OPS_E_MEMORY;
+        void *more = realloc(lt->plans, room * sizeof(struct plan *));
+        if (!more)
+            return OPS_E_MEMORY;
+        lt->plans = static_cast<struct plan **>(more);
+        lt->room = room;
+    }
+    struct plan *p = static_cast<struct plan *>(calloc(1, sizeof *p));
+    if (!p)
+        return OPS_E_MEMORY;
+    p->n = product->n;
+    p->k = product->k;
+    p->class_rows = class_of(product->rows);
+    p->float_out = product->float_out;
+    cublasStatus_t s = describe(lt, p);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = choose(lt, p);
+    if (s != CUBLAS_STATUS_SUCCESS) {
+        plan_free(lt, p);
+        return lt_status(s);
+    }
+    lt->plans[lt->n_plans++] = *out = p;
+    return OPS_OK;
+}
+
+static enum ops_status plan_for(struct lt *lt, const struct product *p, struct plan **out)
+{
+    const size_t c = class_of(p->rows);
+    for (size_t i = 0; i < lt->n_plans; i++) {
+        struct plan *have = lt->plans[i];
+        if (have->n == p->n && have->k == p->k && have->class_rows == c &&
+            have->float_out == p->float_out) {
+            *out = have;
+            return OPS_OK;
+        }
+    }
+    return add_plan(lt, p, out);
+}
+
+static cublasStatus_t set_rows(struct lt *lt, struct plan *plan, uint64_t rows)
+{
+    cublasStatus_t s = CUBLAS_STATUS_SUCCESS;
+    if (plan->rows == rows)
+        return s;
+    s = lt->api.layout_set(plan->x, CUBLASLT_MATRIX_LAYOUT_COLS, &rows, sizeof rows);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.layout_set(plan->y, CUBLASLT_MATRIX_LAYOUT_COLS, &rows, sizeof rows);
+    plan->rows = s == CUBLAS_STATUS_SUCCESS ? rows : 0;
+    return s;
+}
+
+enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream)
+{
+    const float one = 1.0f, zero = 0.0f;
+    struct plan *plan = NULL;
+    const enum ops_status status = plan_for(lt, p, &plan);
+    if (status != OPS_OK)
+        return status;
+    const cublasStatus_t s = set_rows(lt, plan, p->rows);
+    if (s != CUBLAS_STATUS_SUCCESS)
+        return lt_status(s);
+    return lt_status(lt->api.matmul(lt->handle, plan->desc, &one, p->w, plan->w, p->x, plan->x,
+                                    &zero, p->y, plan->y, p->y, plan->y, &plan->algo, lt->workspace,
+                                    WORKSPACE, static_cast<cudaStream_t>(stream)));
+}

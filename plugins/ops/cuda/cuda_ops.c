@@ -1,0 +1,41 @@
+/* cuda_ops.c - the table of the CUDA device's operations. */
+#include "cuda_ops.h"
+
+static const struct ops_threads *cuda_threads(struct ops_device *dev)
+{
+    (void)dev;
+    return NULL;
+}
+
+const struct ops *ops_cuda(const char **why)
+{
+    static const struct ops table = {
+        .name = "cuda",
+        .act = OPS_BF16,
+        .missing = cuda_missing,
+        .open = cuda_open,
+        .close = cuda_close,
+        .describe = cuda_describe,
+        .threads = cuda_threads,
+        .stream = cuda_stream,
+        .memory = cuda_memory,
+        .alloc = cuda_alloc,
+        .free = cuda_free,
+        .upload = cuda_upload,
+        .download = cuda_download,
+        .sync = cuda_sync,
+        .matrix_load = cuda_matrix_load,
+        .matrix_free = cuda_matrix_free,
+        .embedding = cuda_embedding,
+        .rmsnorm = cuda_rmsnorm,
+        .add_rmsnorm = cuda_add_rmsnorm,
+        .matmul = cuda_matmul,
+        .logits = cuda_logits,
+        .rope_kv = cuda_rope_kv,
+        .attention = cuda_attention,
+        .swiglu = cuda_swiglu,
+        .lora = cuda_lora,
+    };
+    *why = NULL;
+    return &table;
+}

@@ -1,0 +1,40 @@
+/* matmul.h - the two ways to a matrix product: own kernels for few rows, cuBLASLt for many. */
+#ifndef AIRLOCK_OPS_CUDA_MATMUL_H
+#define AIRLOCK_OPS_CUDA_MATMUL_H
+
+#include "../ops.h"
+
+enum { GEMV_MAX_ROWS = 8 };
+
+/* y = x w^T.  x: [rows, k] bf16, w: [n, k] bf16, y: [rows, n] bf16 or float32. */
+struct product {
+    void *y;
+    const void *x, *w;
+    size_t rows, n, k;
+    bool float_out;
+};
+
+/* gemv.cu: any shape, rows at most GEMV_MAX_ROWS.  A row's bits do not depend on rows. */
+enum ops_status gemv_run(struct ops_device *dev, const struct product *p);
+
+/* ---- cublaslt.cu ---- */
+
+struct lt; /* the library, a handle, the workspace, and a plan per shape; see lt_open */
+
+/* NULL: the library is there.  Otherwise a sentence. */
+const char *lt_missing(void);
+/* NULL: why is a sentence. */
+struct lt *lt_open(const char **why);
+void lt_close(struct lt *lt); /* NULL allowed */
+/* The library's version, eg 130002. */
+size_t lt_version(const struct lt *lt);
+/* Whether cuBLASLt takes this shape and these addresses: 16-byte aligned rows. */
+bool lt_takes(const struct product *p);
+/*
+ * Enqueues the product on stream.  The plan (descriptors and the algorithm) is made once for each
+ * n, k, type of y, and power of two that rows is rounded up to, and kept: the same algorithm, hence
+ * the same order of additions, for all numbers of rows of one such class.
+ */
+enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream);
+
+#endif

@@ -1,0 +1,204 @@
+/*
+ * cublaslt_emu.cc - matrix products as cuBLASLt's interface describes them, computed plainly in
+ * float32; refuses what plugins/ops/cuda must not ask for.
+ */
+#include "ops/cuda/cublaslt_api.h"
+
+#include "ops/cpu/convert.h"
+
+#include <cstdlib>
+
+enum { MAGIC = 0x1a7e };
+
+struct emu_lt {
+    int magic;
+};
+struct emu_lt_desc {
+    cublasOperation_t trans_a;
+};
+struct emu_lt_layout {
+    cudaDataType type;
+    uint64_t rows, cols;
+    int64_t ld;
+};
+struct emu_lt_preference {
+    uint64_t workspace;
+    uint32_t alignment[4];
+};
+
+static size_t version()
+{
+    return 120000;
+}
+
+static cublasStatus_t create(cublasLtHandle_t *out)
+{
+    *out = new emu_lt{ MAGIC };
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t destroy(cublasLtHandle_t lt)
+{
+    delete lt;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t desc_create(cublasLtMatmulDesc_t *out, cublasComputeType_t compute,
+                                  cudaDataType_t scale)
+{
+    if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    *out = new emu_lt_desc{ CUBLAS_OP_N };
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t desc_destroy(cublasLtMatmulDesc_t d)
+{
+    delete d;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t desc_set(cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t attribute,
+                               const void *value, size_t bytes)
+{
+    if (attribute != CUBLASLT_MATMUL_DESC_TRANSA || bytes != sizeof d->trans_a)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(&d->trans_a, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_create(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
+                                    uint64_t cols, int64_t ld)
+{
+    *out = new emu_lt_layout{ type, rows, cols, ld };
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_destroy(cublasLtMatrixLayout_t l)
+{
+    delete l;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_set(cublasLtMatrixLayout_t l,
+                                 cublasLtMatrixLayoutAttribute_t attribute, const void *value,
+                                 size_t bytes)
+{
+    if (attribute != CUBLASLT_MATRIX_LAYOUT_COLS || bytes != sizeof l->cols)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(&l->cols, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t preference_create(cublasLtMatmulPreference_t *out)
+{
+    *out = new emu_lt_preference{ 0, { 256, 256, 256, 256 } };
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t preference_destroy(cublasLtMatmulPreference_t p)
+{
+    delete p;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t preference_set(cublasLtMatmulPreference_t p,
+                                     cublasLtMatmulPreferenceAttributes_t attribute,
+                                     const void *value, size_t bytes)
+{
+    const bool is_workspace = attribute == CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+    if (bytes != (is_workspace ? sizeof p->workspace : sizeof p->alignment[0]))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (is_workspace)
+        memcpy(&p->workspace, value, bytes);
+    else
+        memcpy(&p->alignment[attribute - CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES], value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static bool fits(const emu_lt_desc *d, const emu_lt_layout *a, const emu_lt_layout *b,
+                 const emu_lt_layout *y)
+{
+    return d->trans_a == CUBLAS_OP_T && a->rows == b->rows && a->cols == y->rows &&
+           b->cols == y->cols && a->ld >= (int64_t)a->rows && b->ld >= (int64_t)b->rows &&
+           y->ld >= (int64_t)y->rows && a->type == CUDA_R_16BF && b->type == CUDA_R_16BF;
+}
+
+/* The algorithm remembers what it was chosen for: the library's need not work for more rows. */
+static cublasStatus_t heuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a,
+                                cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+                                cublasLtMatrixLayout_t y, cublasLtMatmulPreference_t p, int wanted,
+                                cublasLtMatmulHeuristicResult_t found[], int *n)
+{
+    *n = 0;
+    if (wanted < 1 || !fits(d, a, b, y) || c->type != y->type)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    for (uint32_t alignment : p->alignment) {
+        if (alignment != 16)
+            return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
+    found[0] = {};
+    found[0].algo.data[0] = MAGIC;
+    found[0].algo.data[1] = b->cols;
+    found[0].algo.data[2] = p->workspace;
+    *n = 1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t matmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t d, const void *alpha,
+                             const void *a, cublasLtMatrixLayout_t a_is, const void *b,
+                             cublasLtMatrixLayout_t b_is, const void *beta, const void *,
+                             cublasLtMatrixLayout_t, void *y, cublasLtMatrixLayout_t y_is,
+                             const cublasLtMatmulAlgo_t *algo, void *workspace, size_t bytes,
+                             cudaStream_t)
+{
+    float one, zero;
+    memcpy(&one, alpha, sizeof one);
+    memcpy(&zero, beta, sizeof zero);
+    if (lt->magic != MAGIC || one != 1.0f || zero != 0.0f || !fits(d, a_is, b_is, y_is) ||
+        algo->data[0] != MAGIC || b_is->cols > algo->data[1] || bytes < algo->data[2] ||
+        (reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
+         reinterpret_cast<uintptr_t>(y)) %
+            16)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memset(workspace, emu::POISON, bytes < 4096 ? bytes : 4096); /* the library writes there */
+    const uint16_t *aw = static_cast<const uint16_t *>(a), *bw = static_cast<const uint16_t *>(b);
+    for (uint64_t j = 0; j < y_is->cols; j++) {
+        for (uint64_t i = 0; i < y_is->rows; i++) {
+            float sum = 0;
+            for (uint64_t k = 0; k < a_is->rows; k++)
+                sum += bf16_to_float(aw[i * (uint64_t)a_is->ld + k]) *
+                       bf16_to_float(bw[j * (uint64_t)b_is->ld + k]);
+            const uint64_t at = j * (uint64_t)y_is->ld + i;
+            if (y_is->type == CUDA_R_32F)
+                static_cast<float *>(y)[at] = sum;
+            else
+                static_cast<uint16_t *>(y)[at] = float_to_bf16(sum);
+        }
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+int lt_api_load(struct lt_api *api, const char **why)
+{
+    if (getenv("AIRLOCK_EMU_NO_CUBLASLT")) {
+        *why = "libcublasLt.so.13 or .12 was not found: install the cuBLAS of the CUDA Toolkit";
+        return -1;
+    }
+    *api = {};
+    api->version = version;
+    api->create = create;
+    api->destroy = destroy;
+    api->desc_create = desc_create;
+    api->desc_destroy = desc_destroy;
+    api->desc_set = desc_set;
+    api->layout_create = layout_create;
+    api->layout_destroy = layout_destroy;
+    api->layout_set = layout_set;
+    api->preference_create = preference_create;
+    api->preference_destroy = preference_destroy;
+    api->preference_set = preference_set;
+    api->heuristic = heuristic;
+    api->matmul = matmul;
+    return 0;
+}

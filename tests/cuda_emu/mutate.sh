@@ -1,0 +1,94 @@
+#!/bin/bash
+# mutate.sh - plants one mistake at a time in the CUDA kernels and tells whether the emulated tests notice.
+#
+# usage: tests/cuda_emu/mutate.sh BUILD_DIR [PATTERN]   (a configured build folder; changes a copy of the sources)
+# Prints a table; exit status 1 when a mutant survives.  Not part of make check: each line is a compile and a run.
+set -u
+build=$(realpath "$1")
+pattern=${2:-.}
+top=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export top_srcdir=$top top_builddir=$build
+survivors=0
+
+# FILE | sed command | the test that should fail
+mutants() {
+    cat <<'LIST'
+rows.cu|s/i < cols; i += ROW_THREADS \* WIDTH/i <= cols; i += ROW_THREADS * WIDTH/|rows
+rows.cu|s/+ (size_t)ids\[blockIdx.x\] \* cols/+ (size_t)(ids[blockIdx.x] + 1) * cols/|rows
+rows.cu|0,/i < dim; i += ROW_THREADS/s//i + 1 < dim; i += ROW_THREADS/|rows
+rows.cu|s/^    __syncthreads();/    ;/|rows
+rows.cu|s/w < ROW_THREADS \/ WARP_LANES; w++/w < ROW_THREADS \/ WARP_LANES - 1; w++/|rows
+rows.cu|s/if (i >= dim)/if (i > dim)/|rows
+rows.cu|s/gate + dim + i/gate + dim + i + 1/|rows
+kernel.cuh|s/int other = 16; other > 0/int other = 8; other > 0/|matmul
+gemv.cu|s/at < k; at += WARP_LANES \* WIDTH/at + WIDTH < k; at += WARP_LANES * WIDTH/|matmul
+gemv.cu|s/first + o < n ? first + o : n - 1/first + o/|matmul
+gemv.cu|s/(unsigned)r < rows \&\& first + o < n/(unsigned)r < rows/|matmul
+gemv.cu|s/(unsigned)r >= rows)/(unsigned)r > rows)/|matmul
+cublaslt.cu|s/layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->n)/layout_create(\&p->y, out, p->n, p->class_rows, (int64_t)p->n + 1)/|matmul
+cublaslt.cu|s/    if (plan->rows == rows)/    if (plan->rows >= rows)/|invariance
+matmul.cu|s/r += GEMV_MAX_ROWS) {/r += GEMV_MAX_ROWS - 1) {/|matmul
+rope.cu|s/x\[i + a.half\])/x[i + a.half - 1])/|attention
+rope.cu|s/i = 2 \* pairs + threadIdx.x/i = 2 * pairs + 1 + threadIdx.x/|attention
+rope.cu|s/slot % OPS_KV_BLOCK) \*/(slot + 1) % OPS_KV_BLOCK) */|attention
+rope.cu|s/i < a.head_dim; i += ROPE_THREADS/i <= a.head_dim; i += ROPE_THREADS/|attention
+attention_tile.cuh|s/token < end \&\& d < a.head_dim/token <= end \&\& d < a.head_dim/|attention
+attention_tile.cuh|s/n \* 8 + i % 2 < see/n * 8 + i % 2 <= see/|attention
+attention_tile.cuh|s/__shfl_xor_sync(~0u, max\[r\], 2)/max[r]/|attention
+attention_tile.cuh|s/t < TOKENS \/ 16; t++) {/t < TOKENS \/ 16 - 1; t++) {/|attention
+attention_tile.cuh|s/f.old = \*max == -INFINITY ? 0.0f : exp2f(\*max - top)/f.old = 1.0f/|attention
+attention_tile.cuh|s/q \/ heads.n) \* width/q \/ heads.n + 1) * width/|attention
+attention.cu|0,/copy_async_wait<1>();/s///|attention
+attention.cu|s/copy_async_wait<1>(); \/\* the values \*\//copy_async_wait<2>();/|attention
+attention.cu|s/__syncthreads(); \/\* all have read them \*\///|attention
+attention.cu|s/    copy_async_wait<0>();$//|attention
+attention.cu|s/w < DECODE_WARPS; w++) {/w < DECODE_WARPS - 1; w++) {/|attention
+attention.cu|s/c < chunks; c++, part/c + 1 < chunks; c++, part/|attention
+attention.cu|s/t.position + q \/ heads.n + 1 : 0/t.position + q \/ heads.n : 0/|attention
+attention.cu|s/rows > 1 ? (rows + rows_at_once - 1)/rows > 2 ? (rows + rows_at_once - 1)/|invariance
+attention.cu|s/q >= t.rows \* heads.n/q > t.rows * heads.n/|attention
+attention.cu|s/before += lane >= (uint32_t)by ? other : 0/before += other/|attention
+lora.cu|s/at < a.in; at += WARP_LANES \* WIDTH/at + WIDTH < a.in; at += WARP_LANES * WIDTH/|matmul
+lora.cu|s/rank >= a.segments/rank > a.segments/|matmul
+lora.cu|s/column < a.out \&\& k < n; k += WIDTH/column <= a.out \&\& k < n; k += WIDTH/|matmul
+lora.cu|s/    __syncthreads();$//;s/        __syncthreads();$//|matmul
+lora.cu|s/first_task <= task/first_task < task/|matmul
+lora.cu|s/s.rows - done < LORA_ROWS ? s.rows - done : (uint32_t)LORA_ROWS/LORA_ROWS/|matmul
+matrix.cu|s/+ done \* 2, s->slot/+ done * 2 + 2, s->slot/|matmul
+matrix.cu|s/out\[i\] = float_to_bf16(load_float(host, dtype, first + i))/out[i] = float_to_bf16(load_float(host, dtype, first + i + 1))/|matmul
+LIST
+}
+
+mkdir -p "$work/plugins" "$work/tests"
+cp -r "$top/plugins/ops" "$work/plugins/ops"
+cp -r "$top/tests/cuda_emu" "$work/tests/cuda_emu"
+flags=(-std=c++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address -ffp-contract=off -w -DCUDA_EMU
+    "-I$work/tests/cuda_emu/include" "-I$work/tests" "-I$work/plugins")
+mapfile -t runtime < <(find "$build" -path '*/.libs/libops_cuda_emu_la-*.o' ! -name '*ops_cuda_emu.o')
+
+try() { # FILE TEST: says how the mutant fared
+    local parts
+    cmp -s "$work/plugins/ops/cuda/$1" "$top/plugins/ops/cuda/$1" && { echo 'NOT THERE'; return; }
+    g++ "${flags[@]}" -c "$work/tests/cuda_emu/ops_cuda_emu.cc" -o "$work/ops.o" >"$work/log" 2>&1 ||
+        { echo 'NO BUILD'; return; }
+    mapfile -t parts < <(find "$build/tests" -name "tests_cuda_emu_test_ops_$2-*.o")
+    g++ -fsanitize=address "${parts[@]}" "${runtime[@]}" "$work/ops.o" -lcheck -lsubunit -lstdc++ -lm -lrt -lpthread \
+        -o "$work/run" >"$work/log" 2>&1 || { echo 'NO LINK'; return; }
+    timeout 600 "$work/run" >"$work/log" 2>&1 && { echo SURVIVED; return; }
+    grep -q 'ERROR: AddressSanitizer' "$work/log" && { echo asan; return; }
+    grep -q '^cuda_emu:' "$work/log" && { echo emulator; return; }
+    echo result
+}
+
+printf '%-20s %-11s %-10s %s\n' file test found-by mutation
+while IFS='|' read -r file edit test; do
+    [[ $file$edit =~ $pattern ]] || continue
+    sed -i "$edit" "$work/plugins/ops/cuda/$file"
+    result=$(try "$file" "$test")
+    case $result in SURVIVED | NO*) survivors=$((survivors + 1)) ;; esac
+    printf '%-20s %-11s %-10s %s\n' "$file" "$test" "$result" "$edit"
+    cp "$top/plugins/ops/cuda/$file" "$work/plugins/ops/cuda/$file"
+done < <(mutants)
+[ $survivors = 0 ]
