@@ -2,7 +2,7 @@
 emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/fiber.h tests/cuda_emu/launch.h tests/cuda_emu/mma_emu.h \
 	tests/cuda_emu/include/cuda_runtime.h tests/cuda_emu/include/cuda_bf16.h \
 	tests/cuda_emu/include/cuda_fp16.h tests/cuda_emu/include/cublasLt.h
-EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
+EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/gpu/pack tests/gpu/run tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
 check_LTLIBRARIES += libops_cuda_emu.la
 libops_cuda_emu_la_SOURCES = tests/cuda_emu/fiber.cc tests/cuda_emu/scheduler.cc tests/cuda_emu/runtime.cc \
 	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc plugins/ops/cuda/cuda_ops.c
@@ -67,4 +67,33 @@ tests_cuda_emu_test_phi4_mini_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_phi4_mini_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_phi4_mini_LDADD = libops.la $(JSONC_LIBS) $(CHECK_LIBS)
 EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
+if HAVE_CUDA
+# The same on a real GPU; skipped where there is none.  tests/gpu/pack takes them to a machine that has one.
+GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
+	tests/gpu/test_ops_invariance tests/gpu/test_logits
+check_PROGRAMS += $(GPU_TESTS)
+TESTS += $(GPU_TESTS)
+gpu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) -pthread
+tests_gpu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
+tests_gpu_test_ops_matmul_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_matmul_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_matmul_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_attention_SOURCES = tests/test_ops_attention.c $(ops_cuda_fixture)
+tests_gpu_test_ops_attention_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_attention_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_attention_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_rows_SOURCES = tests/test_ops_rows.c $(ops_cuda_fixture)
+tests_gpu_test_ops_rows_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_rows_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_rows_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_invariance_SOURCES = tests/test_ops_invariance.c $(ops_cuda_fixture)
+tests_gpu_test_ops_invariance_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_invariance_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_invariance_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_logits_SOURCES = tests/test_logits.c
+tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
+tests_gpu_test_logits_CFLAGS = $(gpu_cflags)
+tests_gpu_test_logits_LDADD = libphi4mini.la $(CHECK_LIBS)
+EXTRA_tests_gpu_test_logits_DEPENDENCIES = plugins/lora.la
+endif
 endif

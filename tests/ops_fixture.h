@@ -68,7 +68,7 @@ void kv_case_make(struct kv_case *c, struct ops_heads heads, enum ops_dtype dtyp
                   const int32_t *rows, const int32_t *length, unsigned seed);
 void kv_case_free(struct kv_case *c);
 
-/* Runs what add() adds, without forking.  The program's exit code. */
+/* Runs what add() adds, without forking.  The program's exit code; 77: there is no GPU. */
 int run_suite(const char *name, void (*add)(TCase *));
 
 #endif
