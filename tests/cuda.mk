@@ -15,9 +15,10 @@ libops_cuda_emu_la_CFLAGS = $(AM_CFLAGS) $(EMU_SANITIZE)
 emu_module_ldflags = -module -avoid-version -shared -rpath $(abs_builddir)/tests/cuda_emu \
 	-Wl,-z,nodelete -Wl,-u,llm_plugin_query_1 $(EMU_SANITIZE)
 check_LTLIBRARIES += tests/cuda_emu/phi4-mini.la tests/cuda_emu/lora.la
-tests_cuda_emu_phi4_mini_la_SOURCES =
-tests_cuda_emu_phi4_mini_la_LIBADD = libops_cuda_emu.la .libs/libphi4mini.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
-EXTRA_tests_cuda_emu_phi4_mini_la_DEPENDENCIES = libphi4mini.la
+tests_cuda_emu_phi4_mini_la_SOURCES = plugins/phi4-mini/plugin.c
+tests_cuda_emu_phi4_mini_la_LIBADD = libops_cuda_emu.la .libs/libphi4.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_phi4_mini_la_DEPENDENCIES = libphi4.la
+tests_cuda_emu_phi4_mini_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(EMU_SANITIZE)
 tests_cuda_emu_phi4_mini_la_LDFLAGS = $(emu_module_ldflags)
 tests_cuda_emu_lora_la_SOURCES =
 tests_cuda_emu_lora_la_LIBADD = libops_cuda_emu.la .libs/liblora.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
@@ -58,7 +59,7 @@ tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
 tests_cuda_emu_test_logits_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_logits_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
-tests_cuda_emu_test_logits_LDADD = libops_cuda_emu.la libphi4mini.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+tests_cuda_emu_test_logits_LDADD = libops_cuda_emu.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
 EXTRA_tests_cuda_emu_test_logits_DEPENDENCIES = tests/cuda_emu/lora.la
 tests_cuda_emu_test_phi4_mini_SOURCES = tests/test_phi4_mini.c
 tests_cuda_emu_test_phi4_mini_CPPFLAGS = $(AM_CPPFLAGS) -DPHI4_PLUGIN='"tests/cuda_emu/.libs/phi4-mini.so"' \
@@ -93,7 +94,7 @@ tests_gpu_test_ops_invariance_LDADD = libops.la $(CHECK_LIBS) -lm
 tests_gpu_test_logits_SOURCES = tests/test_logits.c
 tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_logits_CFLAGS = $(gpu_cflags)
-tests_gpu_test_logits_LDADD = libphi4mini.la $(CHECK_LIBS)
+tests_gpu_test_logits_LDADD = libphi4.la $(CHECK_LIBS)
 EXTRA_tests_gpu_test_logits_DEPENDENCIES = plugins/lora.la
 endif
 endif
