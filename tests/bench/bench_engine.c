@@ -76,7 +76,10 @@ static void stream_part(void *arg, size_t i)
     s->sums[i] = a[0] + a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7];
 }
 
-/* Best of three reads of the largest file's mapping (at most 2 GiB), by all threads: bytes/s. */
+enum { ROUNDS = 5, PARTS = 64 };
+
+/* Best of three reads of a file's mapping (at most 2 GiB of the largest), by all threads: bytes/s.
+ * In many parts, because a thread may lose its core for a while to others. */
 static double best_bandwidth;
 static const struct ops_threads *bandwidth_threads;
 
@@ -89,7 +92,7 @@ static uint64_t measure_bandwidth(int fd)
     void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (map == MAP_FAILED)
         return 0;
-    struct stream s = { map, bytes / 8, bandwidth_threads->count, { 0 } };
+    struct stream s = { map, bytes / 8, PARTS, { 0 } };
     for (int i = 0; i < 3; i++) {
         uint64_t start = io_now_ns();
         bandwidth_threads->run(bandwidth_threads, s.parts, stream_part, &s);
@@ -98,6 +101,13 @@ static uint64_t measure_bandwidth(int fd)
     }
     munmap(map, bytes);
     return s.sums[0] & 0;
+}
+
+static double bandwidth(const char *dir)
+{
+    best_bandwidth = 0;
+    for_files(dir, measure_bandwidth);
+    return best_bandwidth;
 }
 
 static size_t resident_kib(void)
@@ -156,13 +166,34 @@ static struct scheduler_stats generate(struct engine *e, size_t n, size_t prompt
     return last;
 }
 
-static void bench_decode(struct engine *e, size_t at_once, size_t tokens, double weight_bytes)
+static int by_size(const void *a, const void *b)
 {
-    struct scheduler_stats s = generate(e, at_once, 16, tokens);
-    double steps = (double)(tokens - 1) / ((double)s.decode_ns * 1e-9);
-    printf("decode, %zu at once: %.2f tokens/s, weights read at %.2f GB/s, %.0f %% of bandwidth\n",
-           at_once, steps * (double)at_once, steps * weight_bytes * 1e-9,
-           100 * steps * weight_bytes / best_bandwidth);
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Memory is shared with whoever else uses the machine and its speed changes within seconds; so each
+ * round compares with the mean of what was measured before and after it. */
+static void bench_decode(struct engine *e, const char *dir, size_t at_once, size_t tokens,
+                         double weight_bytes)
+{
+    double steps[ROUNDS], parts[ROUNDS], before = bandwidth(dir), least = before, most = before;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct scheduler_stats s = generate(e, at_once, 16, tokens);
+        steps[i] = (double)(tokens - 1) / ((double)s.decode_ns * 1e-9);
+        double after = bandwidth(dir);
+        parts[i] = steps[i] * weight_bytes / ((before + after) / 2);
+        least = after < least ? after : least;
+        most = after > most ? after : most;
+        before = after;
+    }
+    qsort(steps, ROUNDS, sizeof *steps, by_size);
+    qsort(parts, ROUNDS, sizeof *parts, by_size);
+    printf("decode, %zu at once: %.2f tokens/s (%.2f to %.2f); of the read bandwidth (%.1f to %.1f "
+           "GB/s) %.0f %% (%.0f to %.0f)\n",
+           at_once, steps[ROUNDS / 2] * (double)at_once, steps[0] * (double)at_once,
+           steps[ROUNDS - 1] * (double)at_once, least * 1e-9, most * 1e-9, 100 * parts[ROUNDS / 2],
+           100 * parts[0], 100 * parts[ROUNDS - 1]);
 }
 
 static void bench_prefill(struct engine *e, size_t prompt, double matrix_elements)
@@ -202,14 +233,11 @@ int main(int argc, char **argv)
            engine_describe(e));
 
     bandwidth_threads = engine_threads(e);
-    for_files(argv[1], measure_bandwidth);
-    printf("read bandwidth of memory, %u threads: %.2f GB/s\n", bandwidth_threads->count,
-           best_bandwidth * 1e-9);
     const struct phi4_config *c = engine_config(e);
     double head = (double)c->vocab_size * (double)c->hidden_size;
-    bench_decode(e, 1, tokens, bytes);
+    bench_decode(e, argv[1], 1, tokens, bytes);
     for (int i = 4; i < argc; i++)
-        bench_decode(e, strtoul(argv[i], NULL, 10), tokens, bytes);
+        bench_decode(e, argv[1], strtoul(argv[i], NULL, 10), tokens, bytes);
     bench_prefill(e, prompt, bytes / 2 - head);
     printf("resident: %zu MiB, file %.0f MiB\n", resident_kib() >> 10, bytes / (1 << 20));
     engine_close(e);

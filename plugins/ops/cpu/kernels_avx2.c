@@ -4,6 +4,7 @@
 #ifdef CPU_HAVE_X86_KERNELS
 
 #include <immintrin.h>
+#include <string.h>
 
 #define VEC_TARGET target("avx2,fma,f16c")
 #define VEC_FN static inline __attribute__((always_inline, VEC_TARGET))
@@ -144,6 +145,38 @@ VEC_FN float vec_sum(vec x)
     const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* The sums of four vectors, each as vec_sum gives it. */
+VEC_FN void vec_sum4(float sum[4], vec p, vec q, vec r, vec s)
+{
+    const __m256 p8 = _mm256_add_ps(p.a, p.b), q8 = _mm256_add_ps(q.a, q.b);
+    const __m256 r8 = _mm256_add_ps(r.a, r.b), s8 = _mm256_add_ps(s.a, s.b);
+    const __m256 pq =
+        _mm256_add_ps(_mm256_permute2f128_ps(p8, q8, 0x20), _mm256_permute2f128_ps(p8, q8, 0x31));
+    const __m256 rs =
+        _mm256_add_ps(_mm256_permute2f128_ps(r8, s8, 0x20), _mm256_permute2f128_ps(r8, s8, 0x31));
+    /* p p r r, q q s s */
+    const __m256 s2 =
+        _mm256_add_ps(_mm256_shuffle_ps(pq, rs, 0x44), _mm256_shuffle_ps(pq, rs, 0xee));
+    const __m256 s1 = _mm256_add_ps(s2, _mm256_permute_ps(s2, 0xb1));
+    const __m128 pr = _mm256_castps256_ps128(s1), qs = _mm256_extractf128_ps(s1, 1);
+    const __m128 pqrs = _mm_shuffle_ps(pr, qs, 0x88); /* p r q s */
+    _mm_storeu_ps(sum, _mm_shuffle_ps(pqrs, pqrs, 0xd8));
+}
+
+/* Numbers 0 .. n - 1, n < 32, of a block, and zeros after them. */
+VEC_FN void vec_load_part(vec *first, vec *second, const char *p, size_t n, enum ops_dtype dtype)
+{
+    float part[32] = { 0 };
+    const char *at = (const char *)part;
+    memcpy(part, p, n * (dtype == OPS_F32 ? 4 : 2));
+    *first = dtype == OPS_BF16  ? vec_bf16_even(at)
+             : dtype == OPS_F16 ? vec_f16(at)
+                                : vec_load(part);
+    *second = dtype == OPS_BF16  ? vec_bf16_odd(at)
+              : dtype == OPS_F16 ? vec_f16(at + 32)
+                                 : vec_load(part + 16);
 }
 
 VEC_FN float vec_largest(vec x)

@@ -120,6 +120,41 @@ VEC_FN float vec_sum(vec a)
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
+/* The sums of four vectors, each as vec_sum gives it. */
+VEC_FN void vec_sum4(float sum[4], vec a, vec b, vec c, vec d)
+{
+    const __m512 ab =
+        _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    const __m512 cd =
+        _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    const __m512 s4 =
+        _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+    const __m512 s2 = _mm512_add_ps(s4, _mm512_permute_ps(s4, 0x4e));
+    const __m512 s1 = _mm512_add_ps(s2, _mm512_permute_ps(s2, 0xb1));
+    const __m512i each = _mm512_castsi128_si512(_mm_setr_epi32(0, 4, 8, 12));
+    _mm_storeu_ps(sum, _mm512_castps512_ps128(_mm512_permutexvar_ps(each, s1)));
+}
+
+/* Numbers 0 .. n - 1, n < 32, of a block, and zeros after them. */
+VEC_FN void vec_load_part(vec *first, vec *second, const char *p, size_t n, enum ops_dtype dtype)
+{
+    const __mmask32 mask = (__mmask32)(1u << n) - 1;
+    if (dtype == OPS_F32) {
+        *first = _mm512_maskz_loadu_ps((__mmask16)mask, p);
+        *second =
+            _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), (const float *)(const void *)p + 16);
+        return;
+    }
+    const __m512i all = _mm512_maskz_loadu_epi16(mask, p);
+    if (dtype == OPS_F16) {
+        *first = _mm512_cvtph_ps(_mm512_castsi512_si256(all));
+        *second = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(all, 1));
+    } else {
+        *first = _mm512_castsi512_ps(_mm512_slli_epi32(all, 16));
+        *second = _mm512_castsi512_ps(_mm512_and_si512(all, _mm512_set1_epi32((int)0xffff0000)));
+    }
+}
+
 VEC_FN float vec_largest(vec a)
 {
     return _mm512_reduce_max_ps(a);

@@ -81,6 +81,11 @@ VEC_FN void add_block(struct sums *sums, const char *const *w, const float *x,
     }
 }
 
+VEC_FN void put_sum(const struct cpu_dot *d, float *out, float sum)
+{
+    *out = d->add ? __builtin_fmaf(d->scale, sum, *out) : sum;
+}
+
 /* Rows first, first + step, ... of w against the tile. */
 VEC_FN void dot_rows(const struct cpu_dot *d, size_t first, size_t step, const enum ops_dtype dtype,
                      const int n_rows, const int tokens)
@@ -117,19 +122,74 @@ VEC_FN void dot_rows(const struct cpu_dot *d, size_t first, size_t step, const e
     }
     UNROLL
     for (int t = 0; t < tokens; t++) {
+        float *out = d->y + (size_t)t * d->y_stride + first;
+        float sum[MAX_ROWS];
+        if (n_rows % 4)
+            UNROLL
+        for (int r = 0; r < n_rows; r++)
+            sum[r] = vec_sum(sums.of[r][t]);
+        else UNROLL for (int r = 0; r < n_rows; r += 4) vec_sum4(
+            sum + r, sums.of[r][t], sums.of[r + 1][t], sums.of[r + 2][t], sums.of[r + 3][t]);
         UNROLL
-        for (int r = 0; r < n_rows; r++) {
-            float *out = d->y + (size_t)t * d->y_stride + first + (size_t)r * step;
-            const float sum = vec_sum(sums.of[r][t]);
-            *out = d->add ? *out + d->scale * sum : sum;
+        for (int r = 0; r < n_rows; r++)
+            put_sum(d, out + (size_t)r * step, sum[r]);
+    }
+}
+
+/*
+ * Rows first .. first + 3 of a w that is a single block wide against the tile: B of an adapter of
+ * rank 16 or 32.  So little is multiplied for an output that the way around it is what counts.
+ */
+VEC_FN void dot_narrow4(const struct cpu_dot *d, size_t first, const enum ops_dtype dtype,
+                        const int tokens)
+{
+    const size_t size = dtype == OPS_F32 ? 4 : 2, row_bytes = d->k * size;
+    const char *w = (const char *)d->w + first * row_bytes;
+    vec a[4], b[4];
+    ask_ahead(w, d->ahead, dtype);
+    ask_ahead(w + 64, d->ahead, dtype);
+    UNROLL
+    for (int r = 0; r < 4; r++, w += row_bytes) {
+        if (d->k == CPU_BLOCK) {
+            a[r] = load_first(w, dtype);
+            b[r] = load_second(w, dtype);
+        } else {
+            vec_load_part(&a[r], &b[r], w, d->k, dtype);
         }
     }
+    UNROLL
+    for (int t = 0; t < tokens; t++) {
+        const vec x0 = vec_load(d->tile + t * CPU_BLOCK);
+        const vec x1 = vec_load(d->tile + t * CPU_BLOCK + LANES);
+        float *out = d->y + (size_t)t * d->y_stride + first, sum[4];
+        vec s[4];
+        UNROLL
+        for (int r = 0; r < 4; r++)
+            s[r] = vec_fma(b[r], x1, vec_fma(a[r], x0, vec_set1(0.0f)));
+        vec_sum4(sum, s[0], s[1], s[2], s[3]);
+        UNROLL
+        for (int r = 0; r < 4; r++)
+            put_sum(d, out + r, sum[r]);
+    }
+}
+
+VEC_FN void dot_narrow(const struct cpu_dot *d, const enum ops_dtype dtype, const int tokens)
+{
+    size_t n = 0;
+    for (; n + 4 <= d->w_rows; n += 4)
+        dot_narrow4(d, n, dtype, tokens);
+    for (; n < d->w_rows; n++)
+        dot_rows(d, n, 0, dtype, 1, tokens);
 }
 
 /* Rows that lie a quarter (for 4 at a time) of w apart are done together: each of the streams then
  * runs on without a break, which is what prefetching needs. */
 VEC_FN void dot_all(const struct cpu_dot *d, const enum ops_dtype dtype, const int tokens)
 {
+    if (d->k <= CPU_BLOCK) {
+        dot_narrow(d, dtype, tokens);
+        return;
+    }
     const size_t step = d->w_rows / ROWS_FOR(tokens);
     for (size_t n = 0; n < step; n++)
         dot_rows(d, n, step, dtype, ROWS_FOR(tokens), tokens);
