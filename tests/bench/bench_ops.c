@@ -229,7 +229,7 @@ static double attention_seconds(const struct bench *b, size_t context, size_t ro
         exit(1);
     for (size_t i = 0; i < blocks; i++)
         table[i] = (int32_t)i;
-    const struct ops_batch batch = { 1, first_row, &length, table, blocks, rows, context };
+    const struct ops_batch batch = { 1, first_row, &length, table, blocks, rows, context, rows };
     const double start = now();
     for (size_t l = 0; l < layers; l++) {
         const struct ops_kv kv = { (void *)(uintptr_t)(b->weights + 2 * l * per_layer),
