@@ -7,7 +7,7 @@ check_LTLIBRARIES += libops_cuda_emu.la
 libops_cuda_emu_la_SOURCES = tests/cuda_emu/fiber.cc tests/cuda_emu/scheduler.cc tests/cuda_emu/runtime.cc \
 	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc plugins/ops/cuda/cuda_ops.c
 libops_cuda_emu_la_CPPFLAGS = -DCUDA_EMU -I$(top_srcdir)/tests/cuda_emu/include -I$(top_srcdir)/tests $(AM_CPPFLAGS)
-libops_cuda_emu_la_CXXFLAGS = -std=c++17 -Wall -Wextra -Wno-unknown-pragmas $(EMU_WERROR) -g -fno-omit-frame-pointer \
+libops_cuda_emu_la_CXXFLAGS = -std=c++17 -Wall -Wextra -Wno-unknown-pragmas -Wno-pass-failed $(EMU_WERROR) -g -fno-omit-frame-pointer \
 	-fvisibility=hidden -ffp-contract=off $(EMU_SANITIZE)
 libops_cuda_emu_la_CFLAGS = $(AM_CFLAGS) $(EMU_SANITIZE)
 # The real plugins, with the emulated ops in the place of the real ones: named as plain archives, from which
