@@ -42,8 +42,9 @@ struct answer {
     struct generation_output output; /* without ctx */
     pthread_mutex_t lock;            /* of what follows, and of the choices where it says so */
     pthread_cond_t news, room;
-    size_t queued, made;   /* bytes in the queues; bytes of all text */
-    size_t turn;           /* whose queue is looked at first */
+    size_t queued, made; /* bytes in the queues; bytes of all text */
+    size_t turn;         /* whose queue is looked at first */
+    struct admission_place place;
     bool entered, refused; /* a place among the adapter's requests: got, or not */
     unsigned running;      /* threads */
     bool failed;           /* error holds why */
@@ -213,7 +214,7 @@ static int enter(struct choice *c, const struct generation_output *output)
     if (c->index == 0) {
         struct airlock_error err;
         uint64_t start = io_now_ns();
-        int rc = generation_enter(a->order.model, a->order.adapter, output, &err);
+        int rc = generation_enter(a->order.model, a->order.adapter, output, &a->place, &err);
         pthread_mutex_lock(&a->lock);
         a->wait_ns = io_now_ns() - start;
         a->entered = rc == 0;
@@ -251,7 +252,7 @@ static void leave(struct choice *c, bool entered, const struct generation *g, in
     bool last = --a->running == 0;
     pthread_cond_broadcast(&a->news);
     if (last && entered)
-        generation_leave(a->order.model, a->order.adapter);
+        generation_leave(a->order.model, a->order.adapter, &a->place);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -311,6 +312,7 @@ static struct answer *answer_new(const struct answer_order *order)
                                             .token = order->tokens ? on_token : NULL,
                                             .tool_call = order->tools ? on_tool_call : NULL,
                                             .gone = gone,
+                                            .caller = order->request->salt,
                                             .start_ns = order->start_ns,
                                             .deadline_ns = order->deadline_ns };
     pthread_mutex_init(&a->lock, NULL);

@@ -157,9 +157,9 @@ static struct admission *queue_of(struct model *model, struct model_adapter *ada
 }
 
 static int enter(struct admission *a, const struct generation_output *output,
-                 struct airlock_error *err)
+                 struct admission_place *place, struct airlock_error *err)
 {
-    switch (admission_enter(a, give_up, (void *)(uintptr_t)output)) {
+    switch (admission_enter(a, place, output->caller, give_up, (void *)(uintptr_t)output)) {
     case ADMISSION_IN:
         return 0;
     case ADMISSION_FULL:
@@ -171,35 +171,37 @@ static int enter(struct admission *a, const struct generation_output *output,
 }
 
 int generation_enter(struct model *model, struct model_adapter *adapter,
-                     const struct generation_output *output, struct airlock_error *err)
+                     const struct generation_output *output, struct admission_place *place,
+                     struct airlock_error *err)
 {
     uint64_t start = io_now_ns();
-    int rc = enter(queue_of(model, adapter), output, err);
+    int rc = enter(queue_of(model, adapter), output, place, err);
     if (rc == 0)
         metrics_observe(&model->metrics.queue, io_now_ns() - start);
     return rc;
 }
 
-void generation_leave(struct model *model, struct model_adapter *adapter)
+void generation_leave(struct model *model, struct model_adapter *adapter,
+                      struct admission_place *place)
 {
-    admission_leave(queue_of(model, adapter));
+    admission_leave(queue_of(model, adapter), place);
 }
 
 int generation_enter_instance(struct model *model, const struct generation_output *output,
-                              struct airlock_error *err)
+                              struct admission_place *place, struct airlock_error *err)
 {
-    if (enter(&model->instances, output, err) < 0)
+    if (enter(&model->instances, output, place, err) < 0)
         return -1;
     if (!atomic_load(&model->retired))
         return 0;
-    admission_leave(&model->instances);
+    admission_leave(&model->instances, place);
     return airlock_error_set(err, AIRLOCK_E_DEVICE, "%s: its device failed earlier",
                              model->config->name);
 }
 
-void generation_leave_instance(struct model *model)
+void generation_leave_instance(struct model *model, struct admission_place *place)
 {
-    admission_leave(&model->instances);
+    admission_leave(&model->instances, place);
 }
 
 int generation_run(struct model *model, struct model_adapter *adapter, llm_request *request,
@@ -207,12 +209,13 @@ int generation_run(struct model *model, struct model_adapter *adapter, llm_reque
                    struct airlock_error *err)
 {
     *out = (struct generation){ .stats.struct_size = sizeof out->stats };
-    if (generation_enter_instance(model, output, err) < 0)
+    struct admission_place place;
+    if (generation_enter_instance(model, output, &place, err) < 0)
         return -1;
     request->struct_size = sizeof *request;
     request->adapter = adapter ? &adapter->abi : NULL;
     request->deadline_ns = output->deadline_ns;
     int rc = call(model, request, output, out, err);
-    generation_leave_instance(model);
+    generation_leave_instance(model, &place);
     return rc;
 }

@@ -21,6 +21,7 @@ struct generation_output {
     int (*tool_call)(void *ctx, const llm_tool_call *call); /* NULL: no tools were offered */
     bool (*gone)(void *ctx); /* [any] True: stop, nobody wants the answer.  Asked often; cheap. */
     void *ctx;
+    const char *caller;   /* whose it is, for turns; "" if nobody says; borrowed */
     uint64_t start_ns;    /* when the request came: for the time to the first token */
     uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 };
@@ -32,13 +33,15 @@ struct generation {
 };
 
 /*
- * Takes a place among the requests of the adapter (NULL: of the base model), waiting for it in the
- * order of arrival.  0, then generation_leave() follows; or -1 with err: AIRLOCK_E_BUSY (the queue
- * is full), AIRLOCK_E_CANCELLED, AIRLOCK_E_TIMEOUT.  [any]
+ * Takes a place among the requests of the adapter (NULL: of the base model), waiting for its turn;
+ * output says whose request it is.  0, then generation_leave() with the same place follows; or -1
+ * with err: AIRLOCK_E_BUSY (the queue is full), AIRLOCK_E_CANCELLED, AIRLOCK_E_TIMEOUT.  [any]
  */
 int generation_enter(struct model *model, struct model_adapter *adapter,
-                     const struct generation_output *output, struct airlock_error *err);
-void generation_leave(struct model *model, struct model_adapter *adapter);
+                     const struct generation_output *output, struct admission_place *place,
+                     struct airlock_error *err);
+void generation_leave(struct model *model, struct model_adapter *adapter,
+                      struct admission_place *place);
 
 /*
  * Runs request (its adapter member is set from adapter) inside such a place; several calls may
@@ -55,7 +58,7 @@ int generation_run(struct model *model, struct model_adapter *adapter, llm_reque
 
 /* A plugin's other calls that count as one of max_concurrent: 0, or -1 as above. */
 int generation_enter_instance(struct model *model, const struct generation_output *output,
-                              struct airlock_error *err);
-void generation_leave_instance(struct model *model);
+                              struct admission_place *place, struct airlock_error *err);
+void generation_leave_instance(struct model *model, struct admission_place *place);
 
 #endif

@@ -154,18 +154,22 @@ static void run(struct tokens *t, void (*work)(struct tokens *, struct http_repl
 {
     struct exchange *x = &t->exchange;
     struct airlock_error err = { 0 };
+    struct admission_place place;
     unsigned seconds = x->service->answer_seconds;
-    t->output = (struct generation_output){
-        .gone = gone, .ctx = t, .deadline_ns = seconds ? x->start_ns + seconds * 1000000000ull : 0
-    };
+    t->output =
+        (struct generation_output){ .gone = gone,
+                                    .ctx = t,
+                                    .caller = x->request.salt,
+                                    .deadline_ns =
+                                        seconds ? x->start_ns + seconds * 1000000000ull : 0 };
     if (abi_request_finish(&x->request, &err) < 0 ||
-        generation_enter_instance(x->model, &t->output, &err) < 0) {
+        generation_enter_instance(x->model, &t->output, &place, &err) < 0) {
         exchange_fail(x, &err);
         return;
     }
     x->request.abi.adapter = x->adapter ? &x->adapter->abi : NULL;
     work(t, reply);
-    generation_leave_instance(x->model);
+    generation_leave_instance(x->model, &place);
 }
 
 static bool has_tokenizer(struct tokens *t)
