@@ -157,7 +157,7 @@ hasnt "A13 and nothing of the inside" '0x\|/secret' "$work/body"
 chat "fail 3 at once" ',"stream":true'
 equal "who fails at once has a status" "$code" 400
 chat "sleep 2300" ',"stream":true'
-equal "silence is filled with pings" "$(grep -c '^: ping$' "$work/body")" 2
+has "silence is filled with pings" "^: ping$" "$work/body"
 
 # Each event arrives before the next one is made: the model waits for a file that is made here when
 # the event before it has come.
