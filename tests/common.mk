@@ -1,6 +1,6 @@
 # common.mk - tests of src/common.
 common_tests = tests/test_json tests/test_bytes tests/test_log tests/test_request \
-	tests/test_http_server
+	tests/test_http_server tests/test_multipart
 if HAVE_CHECK
 check_PROGRAMS += $(common_tests)
 TESTS += $(common_tests)
@@ -21,3 +21,6 @@ tests_test_request_LDADD = libcommon.la $(CHECK_LIBS)
 tests_test_http_server_SOURCES = tests/test_http_server.c
 tests_test_http_server_CFLAGS = $(common_test_cflags)
 tests_test_http_server_LDADD = libcommon.la $(CHECK_LIBS)
+tests_test_multipart_SOURCES = tests/test_multipart.c tests/suite.h
+tests_test_multipart_CFLAGS = $(common_test_cflags)
+tests_test_multipart_LDADD = libcommon.la $(CHECK_LIBS)

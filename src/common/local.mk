@@ -10,7 +10,7 @@ libbase_la_LIBADD = $(JSONC_LIBS)
 noinst_LTLIBRARIES += libcommon.la
 libcommon_la_SOURCES = src/common/request.c src/common/request.h \
 	src/common/base64.c src/common/base64.h src/common/utf8.c src/common/utf8.h \
-	src/common/bearer.c src/common/bearer.h \
+	src/common/bearer.c src/common/bearer.h src/common/multipart.c src/common/multipart.h \
 	src/common/http_server.c src/common/http_server.h \
 	src/common/http_listen.c src/common/http_listen.h
 libcommon_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(MICROHTTPD_CFLAGS) $(LIBMD_CFLAGS)
