@@ -146,6 +146,43 @@ START_TEST(a_form_names_its_container_too)
 }
 END_TEST
 
+/* What a recording holds is never taken for a part of the form, and reaches the container byte by
+ * byte; of two models none is chosen. */
+START_TEST(a_recording_cannot_name_a_container)
+{
+    static const char sound[] = "RIFF\0\xff\r\n\r\n--b\r\nContent-Disposition: form-data; "
+                                "name=\"model\"\r\n\r\nother.one/echo\r\n--b1\r\n\0";
+    static const char head[] = "\r\nContent-Disposition: form-data; name=\"file\"; "
+                               "filename=\"; name=\\\"model\\\"\"\r\n\r\n";
+    static const char model[] =
+        "\r\n--b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n%s";
+    static const char *const models[] = { "phi/echo", "echo",
+                                          "phi/echo\r\n--b0\r\nContent-Disposition: form-data; "
+                                          "name=\"model\"\r\n\r\nphi/echo" };
+    for (size_t i = 0; i < 3; i++) {
+        struct answer a;
+        char body[1024], text[2048];
+        size_t n = (size_t)sprintf(body, "--b0%s", head);
+        memcpy(body + n, sound, sizeof sound - 1);
+        n += sizeof sound - 1;
+        n += (size_t)sprintf(body + n, model, models[i]);
+        n += (size_t)sprintf(body + n, "\r\n--b0--\r\n");
+        size_t size = (size_t)sprintf(text,
+                                      "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: "
+                                      "127.0.0.1:%d\r\n" FORM_TYPE "Authorization: x\r\n"
+                                      "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                                      fixture.port, n);
+        memcpy(text + size, body, n);
+        exchange_raw(text, size + n, &a);
+        ck_assert_msg(a.status == (i == 0 ? 200 : 404), "%s: %d %s", models[i], a.status, a.body);
+        if (i == 0)
+            ck_assert_ptr_nonnull(memmem(a.body, a.size, sound, sizeof sound - 1));
+    }
+    ck_assert_ptr_nonnull(strstr(bridge_log(), "/v1/audio/transcriptions phi 200"));
+    ck_assert_ptr_null(strstr(bridge_log(), "other.one 200"));
+}
+END_TEST
+
 START_TEST(a2_a_form_is_taken_where_sounds_are_sent_and_only_with_what_no_page_can_send)
 {
     struct answer a;
@@ -418,6 +455,7 @@ int main(void)
     tcase_add_test(open, every_path_reaches_the_servers_own_of_that_name_and_no_other);
     tcase_add_test(two, a_model_names_its_container_on_every_path);
     tcase_add_test(two, a_form_names_its_container_too);
+    tcase_add_test(two, a_recording_cannot_name_a_container);
     tcase_add_test(open,
                    a2_a_form_is_taken_where_sounds_are_sent_and_only_with_what_no_page_can_send);
     tcase_add_test(tokens, each_token_is_a_caller_of_its_own_and_nobody_can_name_another);

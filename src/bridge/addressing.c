@@ -5,6 +5,7 @@
 
 #include "common/json.h"
 #include "common/limits.h"
+#include "common/multipart.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,21 +35,40 @@ static struct pool *of_json(const struct bridge *bridge, const struct http_reque
     return pool;
 }
 
-/* As of_json(), for the first part named "model" of a form. */
+/* The one text part of a form that is named "model".  False: there is none, or two, or it is no
+ * form (which the server will say). */
+static bool model_of_form(const struct http_request *request, struct multipart_part *model)
+{
+    const char *type = http_request_header(request, "Content-Type");
+    char boundary[MULTIPART_BOUNDARY_MAX + 1];
+    struct multipart form;
+    struct multipart_part part;
+    struct airlock_error err;
+    int rc, n = 0;
+    if (!type || multipart_boundary(type, boundary) < 0 ||
+        multipart_begin(&form, boundary, request->body, request->body_size, &err) < 0)
+        return false;
+    while ((rc = multipart_next(&form, &part, &err)) > 0) {
+        if (part.file || !multipart_is(&part, "model"))
+            continue;
+        *model = part;
+        n++;
+    }
+    return rc == 0 && n == 1;
+}
+
+/* As of_json(), for a form. */
 static struct pool *of_form(const struct bridge *bridge, const struct http_request *request,
                             struct bytes *out)
 {
-    static const char head[] = "; name=\"model\"\r\n\r\n";
     const char *end = request->body + request->body_size;
-    const char *at = memmem(request->body, request->body_size, head, sizeof head - 1);
-    if (!at)
+    struct multipart_part model;
+    if (!model_of_form(request, &model))
         return NULL;
-    at += sizeof head - 1;
-    size_t most =
-        (size_t)(end - at) < LIMIT_NAME_BYTES + 1 ? (size_t)(end - at) : LIMIT_NAME_BYTES + 1;
-    const char *slash = memchr(at, '/', most);
-    struct pool *pool = slash ? bridge_pool(bridge, at, (size_t)(slash - at)) : NULL;
-    if (!pool || bytes_add(out, request->body, (size_t)(at - request->body)) < 0 ||
+    const char *slash = model.size ? memchr(model.data, '/', model.size) : NULL;
+    struct pool *pool =
+        slash ? bridge_pool(bridge, model.data, (size_t)(slash - model.data)) : NULL;
+    if (!pool || bytes_add(out, request->body, (size_t)(model.data - request->body)) < 0 ||
         bytes_add(out, slash + 1, (size_t)(end - slash - 1)) < 0)
         return NULL;
     return pool;

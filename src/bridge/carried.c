@@ -3,19 +3,13 @@
 
 #include "exchange.h"
 
+#include "common/multipart.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define LETTERS "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-enum { ADMIN_MAX = 256, BOUNDARY_MAX = 70 };
-
-static bool only_of(const char *text, const char *allowed, size_t max)
-{
-    size_t n = strlen(text);
-    return n > 0 && n <= max && strspn(text, allowed) == n;
-}
+enum { ADMIN_MAX = 256 };
 
 static void add_line(struct carried *out, const char *name, const char *value)
 {
@@ -43,21 +37,12 @@ static bool take_admin(const struct http_request *request, struct carried *out)
 static bool take_form(const struct http_request *request, struct carried *out)
 {
     const char *type = http_request_header(request, "Content-Type");
+    char boundary[MULTIPART_BOUNDARY_MAX + 1], text[MULTIPART_BOUNDARY_MAX + 64];
     if (!type || !edge_is_form(type))
         return true;
-    char boundary[BOUNDARY_MAX + 3], text[BOUNDARY_MAX + 64];
-    const char *at = strcasestr(type, "boundary=");
-    if (!at || snprintf(boundary, sizeof boundary, "%s", at + 9) >= (int)sizeof boundary)
+    if (multipart_boundary(type, boundary) < 0)
         return false;
-    char *value = boundary;
-    size_t n = strlen(value);
-    if (n >= 2 && value[0] == '"' && value[n - 1] == '"') {
-        value[n - 1] = 0;
-        value++;
-    }
-    if (!only_of(value, LETTERS "'+_.-", BOUNDARY_MAX))
-        return false;
-    snprintf(text, sizeof text, "multipart/form-data; boundary=%s", value);
+    snprintf(text, sizeof text, "multipart/form-data; boundary=%s", boundary);
     add_line(out, "Content-Type", text);
     out->form = true;
     return true;

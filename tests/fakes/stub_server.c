@@ -316,10 +316,23 @@ static int misbehave(int fd, const char *model)
     return -1;
 }
 
+/* Behind the name of the body's model; of a form the last one, for what is before it may be a
+ * recording. */
+static const char *model_of(const struct message *m)
+{
+    const char *model = NULL, *at = m->body, *end = m->body + m->size;
+    while ((at = memmem(at, (size_t)(end - at), "\"model\"", 7))) {
+        model = at++;
+        if (strncmp(m->body, "--", 2) != 0)
+            break;
+    }
+    return model;
+}
+
 /* 0: the connection may go on. */
 static int generate(int fd, const struct message *m)
 {
-    const char *model = strstr(m->body, "\"model\"");
+    const char *model = model_of(m);
     if (!model) {
         answer(fd, 422, "application/json", "{\"detail\":[]}", 13);
         return 0;
@@ -331,8 +344,10 @@ static int generate(int fd, const struct message *m)
     int number = colon ? atoi(colon + 1) : 0;
     if (strncmp(model, "echo", 4) == 0) {
         char *text = malloc(m->size + 4);
-        int n = sprintf(text, " %s\n\n", m->body);
-        answer(fd, 200, "text/plain; charset=utf-8", text, (size_t)n);
+        text[0] = ' ';
+        memcpy(text + 1, m->body, m->size);
+        memcpy(text + 1 + m->size, "\n\n", 2);
+        answer(fd, 200, "text/plain; charset=utf-8", text, m->size + 3);
         free(text);
     } else if (strncmp(model, "sleep:", 6) == 0) {
         if (wait_hangup(fd, number))
