@@ -31,3 +31,7 @@ check_PROGRAMS += tests/fuzz/fuzz_openai_request
 tests_fuzz_fuzz_openai_request_SOURCES = tests/fuzz/fuzz_openai_request.c tests/fuzz/replay.c
 tests_fuzz_fuzz_openai_request_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_fuzz_fuzz_openai_request_LDADD = libserver.la
+check_PROGRAMS += tests/fuzz/fuzz_transcription
+tests_fuzz_fuzz_transcription_SOURCES = tests/fuzz/fuzz_transcription.c tests/fuzz/replay.c
+tests_fuzz_fuzz_transcription_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_fuzz_fuzz_transcription_LDADD = libserver.la

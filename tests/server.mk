@@ -7,14 +7,15 @@ tests_fakes_lora_la_SOURCES = tests/fakes/adapter_plugin.c
 tests_fakes_lora_la_LDFLAGS = $(FAKE_PLUGIN_LDFLAGS)
 
 server_test_scripts = tests/test_server.sh tests/test_server_openai.sh tests/test_server_plugins.sh \
-	tests/test_openapi.sh
+	tests/test_openapi.sh tests/test_server_media.sh
 dist_check_SCRIPTS += $(server_test_scripts)
 TESTS += $(server_test_scripts)
 EXTRA_DIST += tests/server_lib.sh tests/fakes/bad_plugin.c
-tests/test_server.log tests/test_server_openai.log tests/test_server_plugins.log: airlock-server tests/fakes/model.la \
+tests/test_server.log tests/test_server_openai.log tests/test_server_plugins.log tests/test_server_media.log: airlock-server tests/fakes/model.la \
 	tests/fakes/lora.la
 
-server_tests = tests/test_model_config tests/test_admission tests/test_openai_request
+server_tests = tests/test_model_config tests/test_admission tests/test_openai_request \
+	tests/test_transcription_request
 if HAVE_CHECK
 check_PROGRAMS += $(server_tests)
 TESTS += $(server_tests)
@@ -29,3 +30,11 @@ tests_test_admission_LDADD = libserver.la $(CHECK_LIBS)
 tests_test_openai_request_SOURCES = tests/test_openai_request.c tests/suite.h
 tests_test_openai_request_CFLAGS = $(server_test_cflags)
 tests_test_openai_request_LDADD = libserver.la $(CHECK_LIBS)
+tests_test_transcription_request_SOURCES = tests/test_transcription_request.c tests/suite.h
+tests_test_transcription_request_CFLAGS = $(server_test_cflags)
+tests_test_transcription_request_LDADD = libserver.la $(CHECK_LIBS)
+dist_check_SCRIPTS += tests/test_media_way.sh
+TESTS += tests/test_media_way.sh
+EXTRA_DIST += tests/media_stack.sh
+tests/test_media_way.log: airlock-server airlock-bridge airlock-client airlock-media-worker plugins/phi4-multimodal.la \
+	plugins/phi4-mini.la

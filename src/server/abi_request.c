@@ -18,8 +18,8 @@ struct abi_owned {
 
 /* An image or sound that is not decoded yet. */
 struct abi_media {
-    bool image;
-    llm_str base64, mime;
+    bool image, raw; /* raw: text is not base64 but the bytes themselves */
+    llm_str text, mime;
     char field[FIELD_BYTES];
 };
 
@@ -101,19 +101,31 @@ int abi_request_own(struct abi_request *r, const char *data, size_t n, llm_str *
     return 0;
 }
 
-int abi_request_media(struct abi_request *r, bool image, llm_str base64, llm_str mime,
-                      const char *field)
+static int add_media(struct abi_request *r, const struct abi_media *media)
 {
     size_t n = r->n_images + r->n_audios;
     struct abi_media *pending = realloc(r->pending, (n + 1) * sizeof *pending);
     if (!pending)
         return -1;
     r->pending = pending;
-    pending[n] = (struct abi_media){ .image = image, .base64 = base64, .mime = mime };
-    snprintf(pending[n].field, sizeof pending[n].field, "%s", field);
-    r->n_images += image;
-    r->n_audios += !image;
+    pending[n] = *media;
+    r->n_images += media->image;
+    r->n_audios += !media->image;
     return 0;
+}
+
+int abi_request_media(struct abi_request *r, bool image, llm_str base64, llm_str mime,
+                      const char *field)
+{
+    struct abi_media media = { .image = image, .text = base64, .mime = mime };
+    snprintf(media.field, sizeof media.field, "%s", field);
+    return add_media(r, &media);
+}
+
+int abi_request_raw_media(struct abi_request *r, bool image, llm_str bytes)
+{
+    const struct abi_media media = { .image = image, .raw = true, .text = bytes };
+    return add_media(r, &media);
 }
 
 /* Decodes the images (or sounds) to the media from `first` on; their bytes are offsets until all
@@ -131,7 +143,9 @@ static int decode(struct abi_request *r, bool image, size_t first, size_t *offse
         r->media[to].mime = p->mime;
         r->media_list[to] = &r->media[to];
         to++;
-        if (base64_decode(p->base64.ptr, p->base64.len, &r->decoded) < 0)
+        if (p->raw && bytes_add(&r->decoded, p->text.ptr, p->text.len) < 0)
+            return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
+        if (!p->raw && base64_decode(p->text.ptr, p->text.len, &r->decoded) < 0)
             return airlock_error_set(err, AIRLOCK_E_REQUEST, "%s is not valid base64", p->field);
     }
     return 0;

@@ -49,6 +49,10 @@ int abi_request_own(struct abi_request *r, const char *data, size_t n, llm_str *
 int abi_request_media(struct abi_request *r, bool image, llm_str base64, llm_str mime,
                       const char *field);
 
+/* Another image or sound as its own bytes, borrowed until abi_request_finish() copies them.  0 or
+ * -1. */
+int abi_request_raw_media(struct abi_request *r, bool image, llm_str bytes);
+
 /* Decodes the media and completes the lists.  0, or -1 with err for the client. */
 int abi_request_finish(struct abi_request *r, struct airlock_error *err);
 

@@ -16,6 +16,9 @@ libserver_la_SOURCES = src/server/model_config.c src/server/model_config.h \
 	src/server/openai_request.c src/server/openai_request.h src/server/openai_parse.h \
 	src/server/openai_messages.c src/server/openai_tools.c \
 	src/server/openai_reply.c src/server/openai_reply.h src/server/openai.c src/server/openai.h \
+	src/server/transcription_request.c src/server/transcription_request.h \
+	src/server/languages.c src/server/languages.h \
+	src/server/transcription.c src/server/transcription.h \
 	src/server/tokenize.c src/server/tokenize.h src/server/admin.c src/server/admin.h \
 	src/server/routes.c src/server/routes.h \
 	src/server/generation.c src/server/generation.h \

@@ -30,8 +30,8 @@ struct progress_of {
 
 /* ---- model and adapter ----------------------------------------------------------------------- */
 
-static int refuse(struct http_reply *reply, unsigned status, const char *param, const char *code,
-                  const char *message)
+int openai_refusal(struct http_reply *reply, unsigned status, const char *param, const char *code,
+                   const char *message)
 {
     struct openai_error err = { .status = status, .code = code };
     snprintf(err.message, sizeof err.message, "%s", message);
@@ -50,7 +50,7 @@ static int find(struct exchange *x, llm_str name, struct http_reply *reply)
     if (!x->model) {
         snprintf(message, sizeof message, "The model '%.*s' does not exist", (int)name.len,
                  name.ptr);
-        return refuse(reply, 404, "model", "model_not_found", message);
+        return openai_refusal(reply, 404, "model", "model_not_found", message);
     }
     if (!colon)
         return 0;
@@ -59,33 +59,39 @@ static int find(struct exchange *x, llm_str name, struct http_reply *reply)
         return 0;
     snprintf(message, sizeof message, "The model '%.*s' has no adapter '%.*s'", (int)n, name.ptr,
              (int)(name.len - n - 1), colon + 1);
-    return refuse(reply, 400, "model", "adapter_not_found", message);
+    return openai_refusal(reply, 400, "model", "adapter_not_found", message);
 }
 
-int openai_begin(struct exchange *x, enum openai_route route, const struct http_request *request,
-                 struct openai_request *q, struct http_reply *reply)
+int openai_find(struct exchange *x, const struct http_request *request,
+                const struct openai_request *q, struct http_reply *reply)
 {
-    struct openai_error err = { 0 };
     char message[OPENAI_MESSAGE_BYTES];
-    if (openai_parse(route, request->body, request->body_size, q, &x->request, &err) < 0) {
-        openai_reply_error(reply, &err);
-        return -1;
-    }
     if (exchange_caller(x, request) < 0)
-        return refuse(reply, 400, "Airlock-Caller", "invalid_value",
-                      "The Airlock-Caller header must be 1 to 64 hexadecimal digits");
+        return openai_refusal(reply, 400, "Airlock-Caller", "invalid_value",
+                              "The Airlock-Caller header must be 1 to 64 hexadecimal digits");
     if (find(x, q->model, reply) < 0)
         return -1;
     const char *field = openai_unsupported(q, x->model->cls->caps);
     if (!field)
         return 0;
     snprintf(message, sizeof message, "This model does not support %s", field);
-    return refuse(reply, 501, field, "unsupported_by_model", message);
+    return openai_refusal(reply, 501, field, "unsupported_by_model", message);
+}
+
+int openai_begin(struct exchange *x, enum openai_route route, const struct http_request *request,
+                 struct openai_request *q, struct http_reply *reply)
+{
+    struct openai_error err = { 0 };
+    if (openai_parse(route, request->body, request->body_size, q, &x->request, &err) < 0) {
+        openai_reply_error(reply, &err);
+        return -1;
+    }
+    return openai_find(x, request, q, reply);
 }
 
 void openai_reply_failure(const struct exchange *x, struct http_reply *reply)
 {
-    refuse(reply, x->failure.status, "", NULL, x->failure.text);
+    openai_refusal(reply, x->failure.status, "", NULL, x->failure.text);
     exchange_retry_after(x, reply);
 }
 
@@ -237,7 +243,7 @@ static void handle(enum openai_route route, const struct http_request *request,
     bool chat = route == OPENAI_CHAT;
     struct openai *q = calloc(1, sizeof *q);
     if (!q) {
-        refuse(reply, 503, "", NULL, "Out of memory, try again.");
+        openai_refusal(reply, 503, "", NULL, "Out of memory, try again.");
         return;
     }
     exchange_init(&q->exchange, request, service, chat ? "chat" : "completions");

@@ -18,6 +18,15 @@ void openai_completions(const struct http_request *request, struct http_reply *r
 int openai_begin(struct exchange *x, enum openai_route route, const struct http_request *request,
                  struct openai_request *q, struct http_reply *reply);
 
+/* The second half of it, for a request that was read in another way: the caller's header, model and
+ * adapter, and what the model can.  0, or -1 with the refusal in reply. */
+int openai_find(struct exchange *x, const struct http_request *request,
+                const struct openai_request *q, struct http_reply *reply);
+
+/* Sets reply to a refusal in OpenAI's form.  Always returns -1. */
+int openai_refusal(struct http_reply *reply, unsigned status, const char *param, const char *code,
+                   const char *message);
+
 /* x->failure as a reply. */
 void openai_reply_failure(const struct exchange *x, struct http_reply *reply);
 

@@ -6,6 +6,7 @@
 #include "server/generate.h"
 #include "server/openai.h"
 #include "server/tokenize.h"
+#include "server/transcription.h"
 
 static const struct {
     const char *method, *path;
@@ -14,6 +15,7 @@ static const struct {
     { "POST", "/generate", generate_handle },
     { "POST", "/v1/chat/completions", openai_chat },
     { "POST", "/v1/completions", openai_completions },
+    { "POST", "/v1/audio/transcriptions", transcription_handle },
     { "GET", "/v1/models", api_models },
     { "POST", "/v1/load_lora_adapter", admin_load_adapter },
     { "POST", "/v1/unload_lora_adapter", admin_unload_adapter },

@@ -274,15 +274,42 @@ static llm_status do_request(struct call *c, const char *arg)
     return emit(c, text, (size_t)n);
 }
 
+/* What is asked of a recording: how it is asked, its length and last byte, as three tokens; " no"
+ * in the question fails. */
+static llm_status do_transcribe(struct call *c, const char *arg)
+{
+    const llm_request *r = c->request;
+    char how[2048], bytes[64];
+    if (r->n_audios != 1 || strstr(arg, "audio_2"))
+        return fail(c->err, LLM_E_REQUEST, "fake: one sound is meant");
+    if (strstr(arg, " no"))
+        return fail(c->err, LLM_E_REQUEST, "fake: it cannot be heard");
+    const llm_str *sound = &r->audios[0]->bytes;
+    snprintf(how, sizeof how, " heard: %s", arg);
+    snprintf(bytes, sizeof bytes, "| %llu bytes to %02x\n", (unsigned long long)sound->len,
+             sound->len ? (unsigned char)sound->ptr[sound->len - 1] : 0);
+    const char *const pieces[] = { how, bytes };
+    for (size_t i = 0; i < 2; i++) {
+        llm_token t = { sizeof t, 0, 5, -0.25, { pieces[i], strlen(pieces[i]) }, NULL };
+        if (c->sink->token)
+            c->sink->token(c->sink, &t);
+        if (emit(c, pieces[i], strlen(pieces[i])) != LLM_OK)
+            return LLM_E_CANCELLED;
+    }
+    return LLM_OK;
+}
+
 static const struct {
     const char *word;
     llm_status (*run)(struct call *c, const char *arg);
-} commands[] = { { "echo", do_echo },       { "sleep", do_sleep }, { "deaf", do_deaf },
-                 { "flood", do_flood },     { "fail", do_fail },   { "bytes", do_bytes },
-                 { "params", do_params },   { "image", do_image }, { "crash", do_crash },
-                 { "log", do_log },         { "die", do_die },     { "gate", do_gate },
-                 { "tokens", do_tokens },   { "calls", do_calls }, { "request", do_request },
-                 { "forever", do_forever }, { "ahead", do_ahead } };
+} commands[] = {
+    { "echo", do_echo },       { "sleep", do_sleep }, { "deaf", do_deaf },
+    { "flood", do_flood },     { "fail", do_fail },   { "bytes", do_bytes },
+    { "params", do_params },   { "image", do_image }, { "crash", do_crash },
+    { "log", do_log },         { "die", do_die },     { "gate", do_gate },
+    { "tokens", do_tokens },   { "calls", do_calls }, { "request", do_request },
+    { "forever", do_forever }, { "ahead", do_ahead }, { "<|audio_1|>Transcribe", do_transcribe }
+};
 
 static llm_status fake_generate(llm_model *m, const llm_request *r, const llm_sink *sink,
                                 llm_stats *stats, llm_error *err)

@@ -22,6 +22,10 @@ model_config) set -- src/server/model_config.c ;;
 openai_request)
     set -- src/server/openai_request.c src/server/openai_messages.c src/server/openai_tools.c \
         src/server/abi_request.c src/common/base64.c ;;
+transcription)
+    set -- src/server/transcription_request.c src/server/languages.c src/common/multipart.c \
+        src/server/openai_request.c src/server/openai_messages.c src/server/openai_tools.c \
+        src/server/abi_request.c src/common/base64.c ;;
 tokenizer)
     set -- plugins/engine/tokenizer.c plugins/engine/tokenizer_file.c plugins/engine/tokenizer_vocab.c \
         plugins/engine/tokenizer_bpe.c plugins/engine/tokenizer_split.c plugins/engine/tokenizer_o200k.c \
