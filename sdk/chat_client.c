@@ -41,18 +41,46 @@ static int add_calls(struct bytes *out, const airlock_chat_message *m, airlock_e
     return bytes_add(out, "]", 1) == 0 ? 0 : out_of_memory(err);
 }
 
+/* ,"content":... as parts, where there is more than text: pictures, sounds, then the text. */
+static int add_parts(struct bytes *out, const airlock_chat_message *m, airlock_error *err)
+{
+    if (bytes_add_text(out, ",\"content\":[") != 0)
+        return out_of_memory(err);
+    size_t begin = out->size;
+    if (body_add_image_parts(out, m->images, m->n_images, err) != 0 ||
+        body_add_audio_parts(out, m->audios, m->n_audios, err) != 0)
+        return -1;
+    out->data[begin] = ' '; /* the first part's comma */
+    if (m->content && m->content[0]) {
+        if (bytes_add_text(out, ",{\"type\":\"text\",\"text\":") != 0)
+            return out_of_memory(err);
+        if (body_add_string(out, "content", m->content, err) != 0)
+            return -1;
+        if (bytes_add(out, "}", 1) != 0)
+            return out_of_memory(err);
+    }
+    return bytes_add(out, "]", 1) == 0 ? 0 : out_of_memory(err);
+}
+
+static int add_content(struct bytes *out, const airlock_chat_message *m, airlock_error *err)
+{
+    if (m->n_images + m->n_audios)
+        return add_parts(out, m, err);
+    if (m->content)
+        return body_add_member(out, "content", m->content, err);
+    if (m->n_tool_calls == 0)
+        return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "content is missing");
+    return bytes_add_text(out, ",\"content\":null") == 0 ? 0 : out_of_memory(err);
+}
+
 static int add_message(struct bytes *out, const airlock_chat_message *m, airlock_error *err)
 {
     if (bytes_add_text(out, "{\"role\":") != 0)
         return out_of_memory(err);
     if (body_add_string(out, "role", m->role, err) != 0)
         return -1;
-    if (!m->content && m->n_tool_calls == 0)
-        return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "content is missing");
-    if (m->content ? body_add_member(out, "content", m->content, err)
-                   : bytes_add_text(out, ",\"content\":null"))
-        return m->content ? -1 : out_of_memory(err);
-    if ((m->tool_call_id && body_add_member(out, "tool_call_id", m->tool_call_id, err) != 0) ||
+    if (add_content(out, m, err) != 0 ||
+        (m->tool_call_id && body_add_member(out, "tool_call_id", m->tool_call_id, err) != 0) ||
         add_calls(out, m, err) != 0)
         return -1;
     return bytes_add(out, "}", 1) == 0 ? 0 : out_of_memory(err);

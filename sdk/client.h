@@ -26,12 +26,14 @@ struct airlock_client {
 /* One exchange.  Zero it, then set what is above the line. */
 struct transfer {
     const char *path;         /* eg: "/generate" */
-    const struct bytes *body; /* JSON; NULL: GET */
+    const struct bytes *body; /* NULL: GET */
+    const char *form;         /* the body's type; NULL: it is JSON */
     /* Takes a piece of a 200's body; events: it is text/event-stream.  0, or -1 with t->failure. */
     int (*take)(struct transfer *t, const char *data, size_t n, int events);
     void *ctx;
     /* ---- */
     CURL *curl;
+    struct curl_slist *form_headers;
     airlock_error failure; /* code 0: none */
     struct bytes refusal;  /* of other answers, their beginning */
 };

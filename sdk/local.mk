@@ -21,6 +21,7 @@ sdk/pkgconfig/airlock.pc: sdk/pkgconfig/airlock.pc.in Makefile
 noinst_LTLIBRARIES += libairlockparts.la
 libairlockparts_la_SOURCES = sdk/client.c sdk/client.h sdk/transfer.c sdk/generate.c \
 	sdk/request_body.c sdk/request_body.h sdk/event_stream.c sdk/event_stream.h \
+	sdk/media.c sdk/media.h sdk/media_body.c sdk/transcribe.c \
 	sdk/chat_client.c sdk/chat_parse.c sdk/chat_parse.h src/common/bytes.c src/common/base64.c \
 	src/common/utf8.c src/common/error.c src/common/json.c src/common/io.c
 libairlockparts_la_CPPFLAGS = $(AM_CPPFLAGS) -DAIRLOCK_VERSION='"$(VERSION)"'

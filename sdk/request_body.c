@@ -34,7 +34,7 @@ static int out_of_memory(airlock_error *err)
     return sdk_fail(err, AIRLOCK_ERR_MEMORY, 0, "out of memory, or a request of more than 1 GiB");
 }
 
-static int check_utf8(const char *what, const char *text, airlock_error *err)
+int body_check_text(const char *what, const char *text, airlock_error *err)
 {
     struct utf8_cleaner cleaner = { 0 };
     size_t n = strlen(text);
@@ -52,7 +52,7 @@ int body_add_string(struct bytes *out, const char *what, const char *text, airlo
 {
     if (!text)
         return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "%s is missing", what);
-    if (check_utf8(what, text, err) != 0)
+    if (body_check_text(what, text, err) != 0)
         return -1;
     int rc = bytes_add(out, "\"", 1);
     while (*text && rc == 0) {
@@ -94,26 +94,6 @@ static int add_messages(struct bytes *out, const airlock_request *r, airlock_err
             return -1;
         rc = bytes_add(out, "}", 1);
     }
-    return rc == 0 && bytes_add(out, "]", 1) == 0 ? 0 : out_of_memory(err);
-}
-
-static int add_images(struct bytes *out, const airlock_request *r, airlock_error *err)
-{
-    if (r->n_images == 0)
-        return 0;
-    int rc = r->images ? bytes_add_text(out, ",\"images\":[")
-                       : sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "images is NULL");
-    for (size_t i = 0; r->images && i < r->n_images && rc == 0; i++) {
-        if (!r->images[i].data || r->images[i].size == 0)
-            return sdk_fail(err, AIRLOCK_ERR_ARGUMENT, 0, "images[%zu] is empty", i);
-        rc = bytes_add_text(out, i ? ",\"" : "\"");
-        if (rc == 0)
-            rc = base64_encode(r->images[i].data, r->images[i].size, out);
-        if (rc == 0)
-            rc = bytes_add(out, "\"", 1);
-    }
-    if (!r->images)
-        return -1;
     return rc == 0 && bytes_add(out, "]", 1) == 0 ? 0 : out_of_memory(err);
 }
 
@@ -191,7 +171,9 @@ int request_body_write(const airlock_request *r, int stream, struct bytes *out, 
         return out_of_memory(err);
     if (body_add_member(out, "model", r->model, err) != 0 ||
         (r->adapter && body_add_member(out, "adapter", r->adapter, err) != 0) ||
-        add_messages(out, r, err) != 0 || add_images(out, r, err) != 0 ||
+        add_messages(out, r, err) != 0 ||
+        body_add_media(out, "images", r->images, r->n_images, err) != 0 ||
+        body_add_media(out, "audios", r->audios, r->n_audios, err) != 0 ||
         body_add_member(out, "container_name", r->container, err) != 0 ||
         add_parameters(out, r->parameters, err) != 0)
         return -1;

@@ -31,6 +31,27 @@ static size_t take_body(char *data, size_t one, size_t n, void *arg)
     return size;
 }
 
+/* The client's headers with the form's type.  A form needs an Authorization, which no web page can
+ * send; where there is no token it may be any.  Out of memory: NULL. */
+static struct curl_slist *form_headers(const airlock_client *c, const char *type)
+{
+    char line[256];
+    int authorized = 0, good = snprintf(line, sizeof line, "Content-Type: %s", type) > 0;
+    struct curl_slist *list = curl_slist_append(NULL, line);
+    for (const struct curl_slist *h = c->headers; h && list && good; h = h->next) {
+        if (strncasecmp(h->data, "Content-Type:", 13) == 0)
+            continue;
+        authorized = authorized || strncasecmp(h->data, "Authorization:", 14) == 0;
+        good = curl_slist_append(list, h->data) != NULL;
+    }
+    if (list && good && !authorized)
+        good = curl_slist_append(list, "Authorization: Bearer none") != NULL;
+    if (good)
+        return list;
+    curl_slist_free_all(list);
+    return NULL;
+}
+
 /* All options of one request; the handle keeps its connection and nothing else. */
 static CURLcode prepare(airlock_client *c, struct transfer *t, const char *url,
                         char words[CURL_ERROR_SIZE])
@@ -50,7 +71,7 @@ static CURLcode prepare(airlock_client *c, struct transfer *t, const char *url,
     SET(CURLOPT_PROXY, "");
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    SET(CURLOPT_HTTPHEADER, c->headers);
+    SET(CURLOPT_HTTPHEADER, t->form ? t->form_headers : c->headers);
     SET(CURLOPT_USERAGENT, "libairlock/" AIRLOCK_VERSION);
     SET(CURLOPT_CONNECTTIMEOUT_MS, c->connect_ms ? c->connect_ms : 2000000000L);
     SET(CURLOPT_TIMEOUT_MS, c->request_ms);
@@ -148,7 +169,8 @@ int sdk_transfer(airlock_client *c, struct transfer *t, airlock_error *err)
     atomic_store(&c->cancelled, 0);
     t->curl = c->curl;
     t->refusal.max = ERROR_BYTES;
-    CURLcode rc = prepare(c, t, url, words);
+    t->form_headers = t->form ? form_headers(c, t->form) : NULL;
+    CURLcode rc = t->form && !t->form_headers ? CURLE_OUT_OF_MEMORY : prepare(c, t, url, words);
     if (rc == CURLE_OK)
         rc = run(c);
     int result = 0;
@@ -160,6 +182,8 @@ int sdk_transfer(airlock_client *c, struct transfer *t, airlock_error *err)
             result = refused(c, status, &t->refusal, err);
     }
     bytes_free(&t->refusal);
+    curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(t->form_headers);
     free(url);
     return result;
 }

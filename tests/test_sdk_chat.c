@@ -133,7 +133,7 @@ static int on_text(void *ctx, const char *text, size_t size)
     return g->stop_after && g->calls >= g->stop_after;
 }
 
-static const airlock_chat_message HELLO = { "user", "hello", NULL, NULL, 0 };
+static const airlock_chat_message HELLO = { .role = "user", .content = "hello" };
 
 /* A chat with one message; got NULL: not streamed. */
 static airlock_chat_answer *chat(const struct stub *s, struct got *got, airlock_error *err)
@@ -226,9 +226,11 @@ START_TEST(everything_that_is_set_is_sent)
 {
     static const airlock_tool_call call = { "call_1", "add", "{\"a\":1}" };
     static const char *const stop[] = { "\n", "END" };
-    airlock_chat_message messages[] = { { "user", "1+1?", NULL, NULL, 0 },
-                                        { "assistant", NULL, NULL, &call, 1 },
-                                        { "tool", "2", "call_1", NULL, 0 } };
+    airlock_chat_message messages[] = {
+        { .role = "user", .content = "1+1?" },
+        { .role = "assistant", .tool_calls = &call, .n_tool_calls = 1 },
+        { .role = "tool", .content = "2", .tool_call_id = "call_1" }
+    };
     airlock_parameters p = { .set = AIRLOCK_SET_TEMPERATURE | AIRLOCK_SET_MAX_NEW_TOKENS,
                              .temperature = 0.5,
                              .max_new_tokens = 9 };
@@ -424,7 +426,7 @@ START_TEST(what_cannot_be_sent_is_named)
 {
     airlock_error err = { 0 };
     airlock_client *c = airlock_client_new(NULL, &err);
-    airlock_chat_message none = { "user", NULL, NULL, NULL, 0 };
+    airlock_chat_message none = { .role = "user" };
     airlock_chat_request r = { .model = "m", .messages = &none, .n_messages = 1 };
     ck_assert_ptr_null(airlock_client_chat(c, &r, &err));
     ck_assert_ptr_nonnull(strstr(err.text, "struct_size"));

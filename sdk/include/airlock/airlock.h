@@ -54,11 +54,14 @@ typedef struct airlock_message {
     const char *content;
 } airlock_message;
 
-/* A picture as it is in its file (PNG, JPEG, ...); base64 is made on the way. */
+/* A picture as it is in its file (PNG, JPEG, WebP, GIF); base64 is made on the way. */
 typedef struct airlock_image {
     const void *data;
     size_t size;
 } airlock_image;
+
+/* A sound as it is in its file (WAV, FLAC, OGG, MP3), likewise. */
+typedef airlock_image airlock_audio;
 
 /* Bits of airlock_parameters.set: which members are sent.  The rest is the model's own choice. */
 enum {
@@ -84,7 +87,9 @@ typedef struct airlock_parameters {
     long max_new_tokens;
 } airlock_parameters;
 
-/* Zero it and set struct_size; newer members are appended and zero means that they are not used. */
+/* Zero it and set struct_size; newer members are appended and zero means that they are not used.
+ * In a message's content <|image_1|>, <|image_2|>, ... and <|audio_1|>, ... say where the pictures
+ * and sounds stand. */
 typedef struct airlock_request {
     size_t struct_size; /* sizeof(airlock_request) */
     const char *container;
@@ -95,6 +100,8 @@ typedef struct airlock_request {
     const airlock_image *images;
     size_t n_images;
     const airlock_parameters *parameters; /* NULL: none set */
+    const airlock_audio *audios;
+    size_t n_audios;
 } airlock_request;
 
 typedef struct airlock_client airlock_client;
@@ -163,6 +170,10 @@ typedef struct airlock_chat_message {
     const char *tool_call_id;            /* role "tool": what is answered; otherwise NULL */
     const airlock_tool_call *tool_calls; /* role "assistant": what it wanted; NULL: nothing */
     size_t n_tool_calls;
+    const airlock_image *images; /* role "user": stand in front of content; NULL: none */
+    size_t n_images;
+    const airlock_audio *audios; /* role "user": stand between images and content; NULL: none */
+    size_t n_audios;
 } airlock_chat_message;
 
 /* Zero it and set struct_size; zero means that a member is not used. */
@@ -210,6 +221,37 @@ AIRLOCK_API void airlock_chat_answer_free(airlock_chat_answer *answer); /* NULL 
 AIRLOCK_API char **airlock_client_models(airlock_client *client, airlock_error *err);
 AIRLOCK_API void airlock_models_free(char **names); /* NULL is fine */
 
+/* ---- recordings ------------------------------------------------------------------------------ */
+
+/* Zero it and set struct_size; zero means that a member is not used. */
+typedef struct airlock_transcription_request {
+    size_t struct_size; /* sizeof(airlock_transcription_request) */
+    const char *model;  /* as airlock_chat_request.model */
+    airlock_audio audio;
+    const char *language; /* ISO 639-1, eg: "de"; NULL: the model hears for itself */
+    const char *prompt;   /* a text whose spelling and style are to be followed; NULL: none */
+    int use_temperature;  /* 0: the model's own choice */
+    double temperature;   /* 0 (always the likeliest) to 1 */
+} airlock_transcription_request;
+
+/*
+ * The words of a recording.  *text is NUL-terminated, its length in *size (NULL: not wanted); free
+ * it with airlock_free().  0, or -1 with err and *text NULL.  The request is not kept.
+ */
+AIRLOCK_API int airlock_client_transcribe(airlock_client *client,
+                                          const airlock_transcription_request *request, char **text,
+                                          size_t *size, airlock_error *err);
+
+/* The most bytes that airlock_read_file() reads: what a request holds as base64. */
+#define AIRLOCK_MAX_FILE 50000000
+
+/*
+ * Reads a whole file, for airlock_image and airlock_audio.  Its bytes, to be freed with
+ * airlock_free(), their number in *size; or NULL with err: it cannot be read, is larger than
+ * AIRLOCK_MAX_FILE, or is no regular file.
+ */
+AIRLOCK_API char *airlock_read_file(const char *path, size_t *size, airlock_error *err);
+
 /* ---- in one call ----------------------------------------------------------------------------- */
 
 /*
@@ -224,7 +266,7 @@ AIRLOCK_API char *airlock_call_model_server(const char *container, const char *m
                                             const airlock_parameters *parameters, const char *host,
                                             airlock_error *err);
 
-AIRLOCK_API void airlock_free(char *answer); /* NULL is fine */
+AIRLOCK_API void airlock_free(char *text); /* NULL is fine */
 
 AIRLOCK_API const char *airlock_version(void); /* eg: "0.1.0" */
 
