@@ -21,7 +21,7 @@ sdk/pkgconfig/airlock.pc: sdk/pkgconfig/airlock.pc.in Makefile
 noinst_LTLIBRARIES += libairlockparts.la
 libairlockparts_la_SOURCES = sdk/client.c sdk/client.h sdk/transfer.c sdk/generate.c \
 	sdk/request_body.c sdk/request_body.h sdk/event_stream.c sdk/event_stream.h \
-	sdk/media.c sdk/media.h sdk/media_body.c sdk/transcribe.c \
+	sdk/print.c sdk/media.c sdk/media.h sdk/media_body.c sdk/transcribe.c \
 	sdk/chat_client.c sdk/chat_parse.c sdk/chat_parse.h src/common/bytes.c src/common/base64.c \
 	src/common/utf8.c src/common/error.c src/common/json.c src/common/io.c
 libairlockparts_la_CPPFLAGS = $(AM_CPPFLAGS) -DAIRLOCK_VERSION='"$(VERSION)"'
@@ -38,6 +38,13 @@ libairlock.a: libairlockparts.la
 	$(AM_V_GEN)rm -f $@ && $(LD) -r -o libairlock-whole.o --whole-archive .libs/libairlockparts.a && \
 	  $(OBJCOPY) --localize-hidden libairlock-whole.o && $(AR) cr $@ libairlock-whole.o
 EXTRA_DIST += sdk/examples/chat.c sdk/examples/call_model.c sdk/examples/call_multimodal_model.c
+
+bin_PROGRAMS += airlock
+airlock_SOURCES = sdk/command/main.c sdk/command/command.h sdk/command/reach.c sdk/command/ask.c \
+	sdk/command/models.c
+airlock_LDADD = libairlock.la -lpthread
+man1_MANS += docs/man/airlock.1
+EXTRA_DIST += docs/man/airlock.1
 
 bin_PROGRAMS += airlock-plugin-check
 airlock_plugin_check_SOURCES = sdk/plugin_check/main.c sdk/plugin_check/check.h \

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2154 # make check sets them
 set -u
 bad=0
-for program in airlock-bridge airlock-client airlock-server airlock-plugin-check; do
+for program in airlock airlock-bridge airlock-client airlock-server airlock-plugin-check; do
     page=$top_srcdir/docs/man/$program.1
     [ -f "$page" ] || { echo "not ok - $program has no man page"; bad=1; continue; }
     "$top_builddir/$program" --help | grep -o -- '--[a-z][a-z-]*' | sort -u | while read -r option; do

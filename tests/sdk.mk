@@ -1,9 +1,11 @@
 # sdk.mk - tests of libairlock.
-dist_check_SCRIPTS += tests/sdk/test_sdk_install.sh tests/sdk/test_sdk_multimodal.sh
-TESTS += tests/sdk/test_sdk_install.sh tests/sdk/test_sdk_multimodal.sh
+dist_check_SCRIPTS += tests/sdk/test_sdk_install.sh tests/sdk/test_sdk_multimodal.sh \
+	tests/sdk/test_airlock_command.sh
+TESTS += tests/sdk/test_sdk_install.sh tests/sdk/test_sdk_multimodal.sh tests/sdk/test_airlock_command.sh
 EXTRA_DIST += tests/sdk/call_from_cxx.cc
 tests/sdk/test_sdk_install.log: libairlock.la libairlock.a
-tests/sdk/test_sdk_multimodal.log: libairlock.a airlock-server airlock-bridge airlock-client airlock-media-worker \
+tests/sdk/test_airlock_command.log: airlock tests/fakes/stub_server
+tests/sdk/test_airlock_command.log tests/sdk/test_sdk_multimodal.log: libairlock.a airlock-server airlock-bridge airlock-client airlock-media-worker \
 	plugins/phi4-multimodal.la plugins/phi4-mini.la
 if HAVE_CHECK
 check_PROGRAMS += tests/test_sdk_client tests/test_sdk_chat tests/test_sdk_media

@@ -27,68 +27,19 @@ static int raw;
 
 /* ---- showing what is not trusted ------------------------------------------------------------- */
 
-/* The character at p and its length in bytes.  Pieces hold whole characters of valid UTF-8; should
- * one not, its bytes are taken one by one. */
-static unsigned long character(const unsigned char *p, size_t left, size_t *n)
-{
-    size_t size = p[0] < 0x80   ? 1
-                  : p[0] < 0xc2 ? 0
-                  : p[0] < 0xe0 ? 2
-                  : p[0] < 0xf0 ? 3
-                  : p[0] < 0xf5 ? 4
-                                : 0;
-    unsigned long code = p[0];
-    *n = 1;
-    if (size <= 1)
-        return size == 1 ? code : 0xfffffffful;
-    if (size > left)
-        return 0xfffffffful;
-    code &= 0xffu >> (size + 1);
-    for (size_t i = 1; i < size; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0xfffffffful;
-        code = code << 6 | (p[i] & 0x3fu);
-    }
-    *n = size;
-    return code;
-}
-
-/* Does something to a terminal, or cannot be seen: C0 but tab and line feed, DEL, C1, bidirectional
- * controls, zero-width and separator characters, tags. */
-static int harmful(unsigned long c)
-{
-    return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c <= 0x9f) || c == 0xad ||
-           c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
-           (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f);
-}
-
 static void show(const char *text, size_t size)
 {
-    const unsigned char *p = (const unsigned char *)text;
-    while (size) {
-        size_t n;
-        unsigned long c = character(p, size, &n);
-        if (c == 0xfffffffful)
-            printf("\\x%02x", *p);
-        else if (harmful(c) && !raw)
-            printf(c < 0x100 ? "\\x%02lx" : "\\u%04lx", c);
-        else
-            fwrite(p, 1, n, stdout);
-        p += n;
-        size -= n;
-    }
+    if (raw)
+        fwrite(text, 1, size, stdout);
+    else
+        airlock_print(stdout, text, size);
     fflush(stdout);
 }
 
 static int on_text(void *ctx, const char *text, size_t size)
 {
     (void)ctx;
-    if (raw)
-        fwrite(text, 1, size, stdout);
-    else
-        show(text, size);
-    fflush(stdout);
+    show(text, size);
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #define AIRLOCK_AIRLOCK_H
 
 #include <stddef.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -267,6 +268,14 @@ AIRLOCK_API char *airlock_call_model_server(const char *container, const char *m
                                             airlock_error *err);
 
 AIRLOCK_API void airlock_free(char *text); /* NULL is fine */
+
+/*
+ * Writes text that is not trusted (what a model says) so that it can do nothing to a terminal:
+ * control characters but tab and line feed, what turns the direction of writing, what cannot be
+ * seen, and bytes that are not UTF-8 come out as \x1b or \u202e.  text: whole characters.  0, or -1:
+ * out cannot be written to.
+ */
+AIRLOCK_API int airlock_print(FILE *out, const char *text, size_t size);
 
 AIRLOCK_API const char *airlock_version(void); /* eg: "0.1.0" */
 
