@@ -41,3 +41,8 @@ tests_test_bridge_headers_CPPFLAGS = $(bridge_test_cppflags)
 tests_test_bridge_headers_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_bridge_headers_LDADD = libbase.la $(CHECK_LIBS)
 EXTRA_tests_test_bridge_headers_DEPENDENCIES = $(bridge_processes)
+
+dist_check_SCRIPTS += tests/test_bridge_page.sh
+TESTS += tests/test_bridge_page.sh
+tests/test_bridge_page.log: airlock-server airlock-bridge airlock-client airlock-media-worker \
+	plugins/phi4-multimodal.la plugins/phi4-mini.la

@@ -12,7 +12,7 @@ end='<!-- end of map -->'
 files() {
     find src plugins sdk demo container tests build-aux/nvcc-cc -type f \
         \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' -o -name '*.cpp' -o -name '*.sh' \
-        -o -name '*.py' -o -name nvcc-cc -o -path 'container/*' ! -name local.mk \) \
+        -o -name '*.py' -o -name '*.js' -o -name '*.css' -o -name nvcc-cc -o -path 'container/*' ! -name local.mk \) \
         ! -path '*/golden/*' ! -path '*/data/*' ! -path '*/corpus/*' ! -path '*/__pycache__/*' | LC_ALL=C sort
 }
 

@@ -20,7 +20,7 @@ stack_start() {
     shift
     "$@" >"$work/$name.log" 2>&1 &
     started=$! n=0
-    until grep -q 'listening on' "$work/$name.log"; do
+    until grep -qs "listening on" "$work/$name.log"; do
         n=$((n + 1))
         if [ $n -gt 1000 ] || ! kill -0 "$started" 2>/dev/null; then
             echo "# $name did not start"

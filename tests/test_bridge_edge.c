@@ -154,28 +154,80 @@ START_TEST(a2_a_body_that_a_form_can_send_is_refused)
 }
 END_TEST
 
-START_TEST(a2_requests_from_pages_are_refused_on_every_path)
+/* %1$d is the bridge's port; Host is 127.0.0.1 with it. */
+START_TEST(a2_requests_from_other_pages_are_refused_on_every_path)
 {
     static const char *const marks[] = {
-        "Origin: http://evil.example\r\n",   "Origin: null\r\n",
-        "Origin: http://127.0.0.1:8000\r\n", "Origin:\r\n",
-        "Sec-Fetch-Site: cross-site\r\n",    "Sec-Fetch-Site: same-site\r\n",
-        "Sec-Fetch-Site: same-origin\r\n",   "Sec-Fetch-Site: none\r\nSec-Fetch-Site: none\r\n"
+        "Origin: http://evil.example\r\n",
+        "Origin: http://evil.example:%1$d\r\n",
+        "Origin: null\r\n",
+        "Origin: file://\r\n",
+        "Origin:\r\n",
+        "Origin: http://127.0.0.1:8000\r\n",
+        "Origin: http://127.0.0.1\r\n",
+        "Origin: http://127.0.0.1:%1$d0\r\n",
+        "Origin: http://127.0.0.1:%1$d/\r\n",
+        "Origin: http://127.0.0.1:%1$d.evil.example\r\n",
+        "Origin: http://localhost:%1$d\r\n", /* a name of ours, but not the one that is asked */
+        "Origin: https://127.0.0.1:%1$d\r\n",
+        "Origin: HTTP://127.0.0.1:%1$d\r\n",
+        "Origin: //127.0.0.1:%1$d\r\n",
+        "Origin: 127.0.0.1:%1$d\r\n",
+        "Origin: http://user@127.0.0.1:%1$d\r\n",
+        "Origin: http://127.0.0.1:%1$d http://evil.example\r\n",
+        "Origin: http://127.0.0.1:%1$d\r\nOrigin: http://127.0.0.1:%1$d\r\n",
+        "Origin: http://127.0.0.1:%1$d\r\nOrigin: http://evil.example\r\n",
+        "Origin: http://127.0.0.1:%1$d\r\nSec-Fetch-Site: cross-site\r\n",
+        "Origin: http://127.0.0.1:%1$d\r\nSec-Fetch-Site: same-site\r\n",
+        "Origin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n",
+        "Origin: http://evil.example\r\nSec-Fetch-Site: none\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Sec-Fetch-Site: Same-Origin\r\n",
+        "Sec-Fetch-Site:\r\n",
+        "Sec-Fetch-Site: none\r\nSec-Fetch-Site: none\r\n",
+        "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site\r\n",
     };
     for (int i = 0; i < N_ROUTES; i++) {
         for (size_t m = 0; m < sizeof marks / sizeof *marks; m++) {
-            char headers[256];
+            char headers[512];
             struct answer a;
-            snprintf(headers, sizeof headers, "Host: 127.0.0.1:%d\r\n%s", fixture.port, marks[m]);
+            size_t n = (size_t)sprintf(headers, "Host: 127.0.0.1:%d\r\n", fixture.port);
+            snprintf(headers + n, sizeof headers - n, marks[m], fixture.port);
             ask_route(i, headers, &a);
             ck_assert_msg(a.status == 403, "%s %s with %s got %d", routes[i].method, routes[i].path,
-                          marks[m], a.status);
+                          headers, a.status);
         }
     }
     ck_assert_int_eq(count_of("requests "), 0);
     struct answer a; /* the control: what a user types into the address line */
     ask("GET", "/v1/models", "Sec-Fetch-Site: none\r\n", NULL, &a);
     ck_assert_int_eq(a.status, 200);
+}
+END_TEST
+
+/* The control: what the bridge's own page sends, under each of the bridge's names. */
+START_TEST(a2_requests_of_the_bridges_own_page_are_served)
+{
+    static const char *const names[] = { "127.0.0.1", "localhost" };
+    for (int i = 0; i < 2; i++) {
+        char headers[512];
+        struct answer a;
+        snprintf(headers, sizeof headers,
+                 "Host: %1$s:%2$d\r\nOrigin: http://%1$s:%2$d\r\nSec-Fetch-Site: same-origin\r\n",
+                 names[i], fixture.port);
+        ask_route(0, headers, &a);
+        ck_assert_int_eq(a.status, 200);
+        snprintf(headers, sizeof headers, "Host: %1$s:%2$d\r\nOrigin: http://%1$s:%2$d\r\n",
+                 names[i], fixture.port); /* a browser without fetch metadata */
+        ask_route(0, headers, &a);
+        ck_assert_int_eq(a.status, 200);
+        snprintf(headers, sizeof headers, "Host: %s:%d\r\nSec-Fetch-Site: same-origin\r\n",
+                 names[i], fixture.port); /* GET has no Origin */
+        ask_route(2, headers, &a);
+        ck_assert_int_eq(a.status, 200);
+    }
+    ck_assert_int_eq(count_of("requests "), 4); /* counts what is posted */
 }
 END_TEST
 
@@ -211,7 +263,13 @@ static void up_with_token(void)
     bridge_up(extra);
 }
 
-START_TEST(a4_without_the_right_token_only_livez_answers)
+/* GET, of the sign of life and of the page, which asks for the token. */
+static bool needs_no_token(int i)
+{
+    return strcmp(routes[i].path, "/livez") == 0 || strcmp(routes[i].path, "/") == 0;
+}
+
+START_TEST(a4_without_the_right_token_only_livez_and_the_page_answer)
 {
     static const char *const wrong[] = { "",
                                          "Authorization: Bearer wrong-wrong-wrong-wrong-wrong\r\n",
@@ -226,7 +284,7 @@ START_TEST(a4_without_the_right_token_only_livez_answers)
                                          "Authorization: Bearer " TOKEN "\r\n",
                                          "X-Api-Key: " TOKEN "\r\n" };
     for (int i = 0; i < N_ROUTES; i++) {
-        if (strcmp(routes[i].path, "/livez") == 0)
+        if (needs_no_token(i))
             continue;
         for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
             char headers[512];
@@ -241,6 +299,12 @@ START_TEST(a4_without_the_right_token_only_livez_answers)
     struct answer a;
     ask("GET", "/livez", "", NULL, &a);
     ck_assert_int_eq(a.status, 200);
+    ask("GET", "/", "", NULL, &a);
+    ck_assert_int_eq(a.status, 200);
+    ask("POST", "/", JSON, "{}", &a);
+    ck_assert_int_eq(a.status, 401);
+    ask("GET", "/index.html", "", NULL, &a);
+    ck_assert_int_eq(a.status, 401);
 }
 END_TEST
 
@@ -467,9 +531,10 @@ int main(void)
     tcase_add_test(open, a1_two_hosts_no_host_and_a_foreign_target_are_refused);
     tcase_add_test(open, a1_the_bridges_own_names_are_served);
     tcase_add_test(open, a2_a_body_that_a_form_can_send_is_refused);
-    tcase_add_test(open, a2_requests_from_pages_are_refused_on_every_path);
+    tcase_add_test(open, a2_requests_from_other_pages_are_refused_on_every_path);
+    tcase_add_test(open, a2_requests_of_the_bridges_own_page_are_served);
     tcase_add_test(open, a3_no_answer_carries_a_cors_header);
-    tcase_add_test(token, a4_without_the_right_token_only_livez_answers);
+    tcase_add_test(token, a4_without_the_right_token_only_livez_and_the_page_answer);
     tcase_add_test(token, a4_no_spelling_of_a_path_goes_round_the_token);
     tcase_add_test(token, a4_the_right_token_opens_every_path);
     tcase_add_test(open, a6_a_message_of_doubtful_length_is_refused_and_nothing_is_smuggled);

@@ -16,7 +16,7 @@ static const char usage[] =
     "                           containers named after it\n"
     "  --config FILE            JSON configuration; options win over it\n"
     "  --listen WHERE           ADDRESS:PORT or unix:PATH (127.0.0.1:8000)\n"
-    "  --token-file FILE        every request but /livez must bring a bearer token\n"
+    "  --token-file FILE        every request but / and /livez must bring a bearer token\n"
     "                           of this file: a line each, TOKEN or NAME TOKEN\n"
     "  --allow-remote           listen beyond this machine; needs --token-file\n"
     "  --allow-host HOST        one more value that the Host header may have\n"

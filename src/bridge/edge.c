@@ -74,13 +74,28 @@ static bool host_allowed(const struct edge *edge, const struct http_request *req
     return false;
 }
 
-/* Fetch metadata says "none" for what the user did; everything else came from a page. */
-static bool from_page(const struct http_request *request)
+/* Origin, if any, is "http://" and the Host that was allowed: the page that this bridge serves
+ * under that name.  A page that another server sends under the same address has another port, and
+ * one that came through another name (also of this machine) has another Host. */
+static bool own_origin(const struct http_request *request)
 {
+    static const char scheme[] = "http://";
+    unsigned n = http_request_header_count(request, "Origin");
+    const char *origin = http_request_header(request, "Origin");
+    if (n == 0)
+        return true;
+    return n == 1 && origin && strncmp(origin, scheme, sizeof scheme - 1) == 0 &&
+           strcmp(origin + sizeof scheme - 1, http_request_header(request, "Host")) == 0;
+}
+
+/* Fetch metadata, which no script can set, says "none" for what the user did and "same-origin" for
+ * what the bridge's own page did; programs send none. */
+static bool own_site(const struct http_request *request)
+{
+    unsigned n = http_request_header_count(request, "Sec-Fetch-Site");
     const char *site = http_request_header(request, "Sec-Fetch-Site");
-    return http_request_header_count(request, "Origin") > 0 ||
-           (site && (strcmp(site, "none") != 0 ||
-                     http_request_header_count(request, "Sec-Fetch-Site") != 1));
+    return n == 0 ||
+           (n == 1 && site && (strcmp(site, "none") == 0 || strcmp(site, "same-origin") == 0));
 }
 
 static bool is_json(const struct http_request *request)
@@ -101,7 +116,7 @@ bool edge_is_form(const char *content_type)
            content_type[sizeof form - 1] == ';';
 }
 
-/* A form is what a page can send without asking, so it must bring what a page cannot: an
+/* A form is what any page can send without asking, so it must bring what no page can: an
  * Authorization header, of whatever value where no token is asked for. */
 static bool is_allowed_form(const struct http_request *request)
 {
@@ -123,6 +138,13 @@ const struct bearer_token *edge_caller(const struct edge *edge, const struct htt
     return bearer_find(&edge->tokens, http_request_header(request, "Authorization"));
 }
 
+/* What needs no token: the sign of life, and the page, which asks for one. */
+static bool is_open(const struct http_request *request)
+{
+    bool get = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    return get && (strcmp(request->path, "/livez") == 0 || strcmp(request->path, "/") == 0);
+}
+
 bool edge_admit(const struct http_request *request, struct http_reply *reply, void *arg)
 {
     const struct edge *edge = arg;
@@ -130,11 +152,10 @@ bool edge_admit(const struct http_request *request, struct http_reply *reply, vo
         return refuse(reply, 400, "The request target must be a path");
     if (!host_allowed(edge, request))
         return refuse(reply, 421, "The Host header does not name this bridge");
-    if (from_page(request))
-        return refuse(reply, 403, "Requests from web pages are refused");
-    bool open = strcmp(request->path, "/livez") == 0 &&
-                (strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0);
-    if (!open && !token_right(edge, request)) {
+    if (!own_origin(request) || !own_site(request))
+        return refuse(reply, 403,
+                      "Requests from web pages other than the bridge's own are refused");
+    if (!is_open(request) && !token_right(edge, request)) {
         http_reply_header(reply, "WWW-Authenticate", "Bearer");
         return refuse(reply, 401, "A bearer token is required");
     }

@@ -1,9 +1,11 @@
 /*
  * edge.h - who may ask: the checks that every request meets before anything else looks at it.
  *
- * A page in the user's browser is as hostile as a stranger: a foreign Host (DNS rebinding), an
- * Origin (any page at all: the bridge serves none) and a body that is not declared to be JSON (what
- * a form can send) are refused on every path, known or not.  No CORS header is ever sent.
+ * A page in the user's browser is as hostile as a stranger, but for the bridge's own (page.h): a
+ * foreign Host (DNS rebinding), an Origin other than that of the page served here under the same
+ * name, a request that the browser says is of another site, and a body that is not declared to be
+ * JSON (what a form can send) are refused on every path, known or not.  No CORS header is ever
+ * sent.
  */
 #ifndef AIRLOCK_BRIDGE_EDGE_H
 #define AIRLOCK_BRIDGE_EDGE_H
@@ -21,7 +23,7 @@ enum { EDGE_HOSTS_MAX = 16 };
 struct edge {
     char hosts[EDGE_HOSTS_MAX][270]; /* what Host may be, to the letter */
     atomic_uint n_hosts;
-    struct bearer tokens; /* owned; loaded: every request but GET /livez needs one of them */
+    struct bearer tokens; /* owned; loaded: every request but GET / and /livez needs one */
 };
 
 /* Allows what a client of the bound address sends as Host: 127.0.0.1:PORT and localhost:PORT; for a

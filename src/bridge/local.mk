@@ -14,9 +14,15 @@ libbridge_la_SOURCES = src/bridge/edge.c src/bridge/edge.h \
 	src/bridge/pool.c src/bridge/pool.h \
 	src/bridge/exchange.c src/bridge/exchange.h \
 	src/bridge/proxy.c src/bridge/proxy.h src/bridge/bridge.c src/bridge/bridge.h \
-	src/bridge/health.c src/bridge/health.h \
+	src/bridge/health.c src/bridge/health.h src/bridge/page.c src/bridge/page.h \
 	src/bridge/bridge_config.c src/bridge/bridge_config.h \
 	src/bridge/bridge_options.c src/bridge/bridge_options.h
+nodist_libbridge_la_SOURCES = src/bridge/page_data.c
+PAGE_FILES = src/bridge/page/page.html src/bridge/page/page.css src/bridge/page/page.js
+EXTRA_DIST += $(PAGE_FILES) src/bridge/page/embed.sh
+CLEANFILES += src/bridge/page_data.c
+src/bridge/page_data.c: $(PAGE_FILES) src/bridge/page/embed.sh
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && sh $(srcdir)/src/bridge/page/embed.sh $(srcdir)/src/bridge/page >$@.new && mv $@.new $@
 libbridge_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(CURL_CFLAGS)
 libbridge_la_LIBADD = libcommon.la $(CURL_LIBS) -lpthread
 

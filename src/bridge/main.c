@@ -4,6 +4,7 @@
 #include "channel.h"
 #include "child.h"
 #include "health.h"
+#include "page.h"
 #include "proxy.h"
 
 #include "common/http_server.h"
@@ -70,6 +71,7 @@ static int serve(struct bridge *bridge, const sigset_t *signals, struct airlock_
         { "POST", "/tokenize", proxy_pass, bridge },
         { "POST", "/detokenize", proxy_pass, bridge },
         { "POST", "/v1/*", proxy_pass, bridge }, /* of these, the ones in routes.c */
+        { "GET", "/", page_serve, bridge },
         { "GET", "/livez", health_livez, bridge },
         { "GET", "/readyz", health_readyz, bridge },
         { "GET", "/metrics", health_metrics, bridge },

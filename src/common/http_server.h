@@ -18,7 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { HTTP_HEADERS_MAX = 8, HTTP_HEADER_NAME_MAX = 32, HTTP_HEADER_VALUE_MAX = 256 };
+enum { HTTP_HEADERS_MAX = 8, HTTP_HEADER_NAME_MAX = 32, HTTP_HEADER_VALUE_MAX = 512 };
 
 /* Borrowed by a handler until it returns. */
 struct http_request {
