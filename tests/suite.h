@@ -10,7 +10,7 @@ static inline int suite_run(const char *name, const TTest *const *tests)
 {
     Suite *s = suite_create(name);
     TCase *t = tcase_create(name);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     for (; *tests; tests++)
         tcase_add_test(t, *tests);
     suite_add_tcase(s, t);

@@ -447,7 +447,7 @@ int main(void)
 {
     Suite *s = suite_create("audio_decode");
     TCase *t = tcase_create("audio_decode");
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, every_format_gives_the_samples_that_the_reference_takes, 0, N_GOLDEN);
     tcase_add_loop_test(t, a_file_cut_short_is_refused_or_gives_what_is_there, 0, N_GOLDEN);
     tcase_add_test(t, headers_that_lie_are_refused_with_a_sentence);

@@ -612,7 +612,7 @@ int main(void)
     Suite *suite = suite_create("bridge channel");
     TCase *tc = tcase_create("channel");
     tcase_add_checked_fixture(tc, up, fixture_down);
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     suite_add_tcase(suite, tc);
     tcase_add_test(tc, generate_passes_the_request_without_container_name_and_strips_the_answer);
     tcase_add_test(tc, the_servers_refusals_come_through_with_their_body);

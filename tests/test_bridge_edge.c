@@ -523,8 +523,8 @@ int main(void)
     TCase *open = tcase_create("open"), *token = tcase_create("token");
     tcase_add_checked_fixture(open, up, fixture_down);
     tcase_add_checked_fixture(token, up_with_token, fixture_down);
-    tcase_set_timeout(open, 120);
-    tcase_set_timeout(token, 120);
+    tcase_set_timeout(open, 300);
+    tcase_set_timeout(token, 300);
     suite_add_tcase(suite, open);
     suite_add_tcase(suite, token);
     tcase_add_test(open, a1_a_foreign_host_is_refused_on_every_path);

@@ -446,9 +446,9 @@ int main(void)
     tcase_add_checked_fixture(open, up, fixture_down);
     tcase_add_checked_fixture(tokens, up_with_tokens, fixture_down);
     tcase_add_checked_fixture(two, up_with_two, fixture_down);
-    tcase_set_timeout(open, 120);
-    tcase_set_timeout(tokens, 120);
-    tcase_set_timeout(two, 120);
+    tcase_set_timeout(open, 300);
+    tcase_set_timeout(tokens, 300);
+    tcase_set_timeout(two, 300);
     suite_add_tcase(suite, open);
     suite_add_tcase(suite, tokens);
     suite_add_tcase(suite, two);

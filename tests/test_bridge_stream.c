@@ -390,7 +390,7 @@ int main(void)
     Suite *suite = suite_create("bridge stream");
     TCase *tc = tcase_create("stream");
     tcase_add_checked_fixture(tc, up, fixture_down);
-    tcase_set_timeout(tc, 120);
+    tcase_set_timeout(tc, 300);
     suite_add_tcase(suite, tc);
     tcase_add_test(tc, streamed_text_is_together_the_same_as_the_whole_answer);
     tcase_add_test(tc, what_has_come_passes_before_there_is_more);

@@ -472,7 +472,7 @@ int main(void)
     TCase *both[] = { relay, oneshot };
     for (int i = 0; i < 2; i++) {
         tcase_add_checked_fixture(both[i], listen_somewhere, clean_up);
-        tcase_set_timeout(both[i], 60);
+        tcase_set_timeout(both[i], 300);
         suite_add_tcase(suite, both[i]);
     }
     tcase_add_test(relay, a_byte_that_arrives_is_passed_at_once_in_both_directions);

@@ -263,7 +263,7 @@ int main(void)
     Suite *suite = suite_create("constrained answers");
     TCase *t = tcase_create("abi");
     tcase_add_checked_fixture(t, open_plugin, NULL);
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, at_temperature_5_every_answer_is_of_the_schema);
     tcase_add_test(t, a_constrained_answer_that_is_cut_off_says_so);
     tcase_add_test(t, schemas_and_tools_that_cannot_be_used_are_refused);

@@ -592,7 +592,7 @@ END_TEST
 int main(void)
 {
     TCase *t = tcase_create("http_server");
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, a_body_comes_back);
     tcase_add_test(t, chunks_are_put_together);
     tcase_add_test(t, three_megabytes_in_chunks_of_six_bytes_hit_the_limit);

@@ -337,7 +337,7 @@ int main(void)
     }
     Suite *suite = suite_create("logits");
     TCase *t = tcase_create("against transformers");
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, logits_equal_transformers_in_float32, 0, N_CASES);
     tcase_add_loop_test(t, a_prompt_in_chunks_gives_the_same_logits, 0, N_CASES);
     tcase_add_loop_test(t, the_stored_type_of_keys_and_values_costs_no_more_than_its_rounding, 0,

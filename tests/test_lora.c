@@ -698,7 +698,7 @@ int main(void)
     Suite *s = suite_create("lora");
     TCase *t = tcase_create("lora");
     tcase_add_checked_fixture(t, setup, tmpdir_remove);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_loop_test(t, each_adapter_adds_what_peft_adds, 0, sizeof cases / sizeof *cases);
     tcase_add_test(t, weights_stay_as_stored_where_one_product_allows_it);
     tcase_add_test(t, a_row_has_the_same_bits_alone_and_in_company);

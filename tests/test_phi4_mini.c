@@ -730,7 +730,7 @@ int main(void)
     Suite *suite = suite_create("phi4-mini");
     TCase *t = tcase_create("abi");
     tcase_add_checked_fixture(t, open_plugin, NULL);
-    tcase_set_timeout(t, 120);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, the_plugin_offers_phi4_mini_instruct_and_a_schema_of_its_options);
     tcase_add_test(t, what_cannot_be_configured_is_named);
     tcase_add_test(t, cuda_is_refused_with_a_reason_where_it_was_not_built);

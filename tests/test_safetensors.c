@@ -409,7 +409,7 @@ int main(void)
     Suite *s = suite_create("safetensors");
     TCase *t = tcase_create("safetensors");
     tcase_add_checked_fixture(t, tmpdir_make, tmpdir_remove);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, a_view_has_name_dtype_shape_and_data);
     tcase_add_test(t, an_escaped_name_is_found_under_its_text);
     tcase_add_test(t, an_overlap_names_the_tensor);

@@ -387,7 +387,7 @@ int main(void)
     Suite *suite = suite_create("sampler");
     TCase *t = tcase_create("parameters");
     tcase_add_checked_fixture(t, setup, teardown);
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, greedy_takes_the_likeliest_and_the_lowest_of_equals);
     tcase_add_test(t, greedy_ignores_temperature_top_k_and_top_p_as_the_original_does);
     tcase_add_test(t, padding_rows_of_the_head_are_never_chosen);

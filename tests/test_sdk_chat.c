@@ -446,7 +446,7 @@ int main(void)
 {
     Suite *suite = suite_create("sdk_chat");
     TCase *t = tcase_create("sdk_chat");
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, events_in_pieces_of_any_size_are_the_same_answer);
     tcase_add_test(t, a_whole_answer_is_taken_streamed_or_not);
     tcase_add_test(t, everything_that_is_set_is_sent);

@@ -331,7 +331,7 @@ int main(void)
     setenv("http_proxy", "http://127.0.0.1:1", 1); /* must not be used */
     Suite *suite = suite_create("sdk_client");
     TCase *t = tcase_create("sdk_client");
-    tcase_set_timeout(t, 60);
+    tcase_set_timeout(t, 300);
     tcase_add_test(t, an_answer_comes_back_and_what_is_unset_is_not_sent);
     tcase_add_test(t, everything_that_is_set_is_sent_in_any_locale);
     tcase_add_test(t, an_empty_answer_is_an_empty_string);

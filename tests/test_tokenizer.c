@@ -591,7 +591,7 @@ int main(void)
 {
     Suite *s = suite_create("tokenizer");
     TCase *c = tcase_create("text");
-    tcase_set_timeout(c, 120);
+    tcase_set_timeout(c, 300);
     tcase_add_loop_test(c, ids_are_those_of_hugging_face, 0, N_VOCABULARIES);
     tcase_add_loop_test(c, text_mode_never_gives_an_added_token, 0, N_VOCABULARIES);
     tcase_add_loop_test(c, the_bytes_of_the_ids_are_the_text_again, 0, N_VOCABULARIES - 1);
@@ -604,7 +604,7 @@ int main(void)
     suite_add_tcase(s, c);
 
     TCase *f = tcase_create("files");
-    tcase_set_timeout(f, 120);
+    tcase_set_timeout(f, 300);
     tcase_add_test(f, a_small_file_with_every_part_is_read);
     tcase_add_loop_test(f, a_bad_file_gets_one_error_that_names_the_place, 0,
                         (int)(sizeof bad_files / sizeof *bad_files));
