@@ -23,8 +23,11 @@ tests_fuzz_fuzz_audio_SOURCES = tests/fuzz/fuzz_audio.c tests/fuzz/replay.c test
 tests_fuzz_fuzz_audio_LDADD = libsound.la libspeech.la libbase.la
 endif
 if HAVE_CHECK
-check_PROGRAMS += tests/test_media_prompt
-TESTS += tests/test_media_prompt
+check_PROGRAMS += tests/test_media_prompt tests/test_media_cache
+TESTS += tests/test_media_prompt tests/test_media_cache
+tests_test_media_cache_SOURCES = tests/test_media_cache.c
+tests_test_media_cache_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_media_cache_LDADD = libmediaprompt.la $(CHECK_LIBS)
 tests_test_media_prompt_SOURCES = tests/test_media_prompt.c
 tests_test_media_prompt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_media_prompt_LDADD = libmediaprompt.la libengine.la libbase.la $(CHECK_LIBS)

@@ -5,7 +5,7 @@ engine_test_ldadd = libengine.la libops.la libbase.la $(CHECK_LIBS)
 engine_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
 if HAVE_CHECK
 engine_tests = tests/test_rope tests/test_kv_cache tests/test_siphash tests/test_prefix_cache \
-	tests/test_wait_queue tests/test_scheduler tests/test_engine_prefix tests/test_engine_embeds tests/test_sampler tests/test_stop_strings \
+	tests/test_wait_queue tests/test_turns tests/test_scheduler tests/test_engine_prefix tests/test_engine_embeds tests/test_sampler tests/test_stop_strings \
 	tests/test_logits tests/test_engine tests/test_phi4_mini \
 	tests/test_adapters
 check_PROGRAMS += $(engine_tests)
@@ -25,6 +25,9 @@ tests_test_prefix_cache_LDADD = $(engine_test_ldadd)
 tests_test_wait_queue_SOURCES = tests/test_wait_queue.c
 tests_test_wait_queue_CFLAGS = $(engine_test_cflags)
 tests_test_wait_queue_LDADD = $(engine_test_ldadd)
+tests_test_turns_SOURCES = tests/test_turns.c
+tests_test_turns_CFLAGS = $(engine_test_cflags) -pthread
+tests_test_turns_LDADD = $(engine_test_ldadd)
 tests_test_scheduler_SOURCES = tests/test_scheduler.c
 tests_test_scheduler_CFLAGS = $(engine_test_cflags)
 tests_test_scheduler_LDADD = $(engine_test_ldadd)

@@ -42,7 +42,7 @@ START_TEST(features_of_files_are_those_of_the_reference)
                                           "mp3_44100.mel" };
     struct media_worker *w = start("airlock-media-worker");
     struct audio_clips clips;
-    ck_assert_msg(audio_clips_prepare(w, files, 3, 30, &clips, &err) == 0, "%s", err.text);
+    ck_assert_msg(audio_clips_prepare(w, files, 3, 30, NULL, &clips, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(clips.tokens, 3 + 3 + 4);
     ck_assert_uint_eq(clips.longest, 27);
     for (size_t i = 0; i < 3; i++) {
@@ -78,7 +78,8 @@ START_TEST(the_sound_that_is_wrong_is_named)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct media_file files[] = { good, cases[i].second };
         struct audio_clips clips;
-        ck_assert_int_eq(audio_clips_prepare(w, files, 2, cases[i].seconds, &clips, &err), -1);
+        ck_assert_int_eq(audio_clips_prepare(w, files, 2, cases[i].seconds, NULL, &clips, &err),
+                         -1);
         ck_assert_msg(strstr(err.text, cases[i].words) == err.text, "%s", err.text);
         ck_assert_int_eq(err.code, AIRLOCK_E_REQUEST);
         ck_assert_ptr_null(clips.clip);
@@ -102,7 +103,7 @@ START_TEST(what_a_decoder_says_is_not_believed)
     for (size_t i = 0; i < 5; i++) {
         const struct media_file file = { cases[i].file, 1 };
         struct audio_clips clips;
-        ck_assert_int_eq(audio_clips_prepare(w, &file, 1, 30, &clips, &err), -1);
+        ck_assert_int_eq(audio_clips_prepare(w, &file, 1, 30, NULL, &clips, &err), -1);
         ck_assert_msg(strstr(err.text, cases[i].words) == err.text, "%s", err.text);
         ck_assert_int_eq(err.code, AIRLOCK_E_REQUEST);
     }
@@ -148,13 +149,16 @@ static void model_close(struct model *m)
 
 static float *encode(struct model *m, const struct audio_clips *clips, enum audio_mode mode)
 {
-    struct audio_clips_job job;
     const size_t width = m->config.text_hidden;
-    float *out = calloc(clips->tokens * width, sizeof *out);
-    audio_clips_begin(&job, m->encoder, clips, mode, out, width * sizeof *out);
-    for (int rc; (rc = audio_clips_step(&job, &err)) != 0;)
-        ck_assert_msg(rc > 0, "%s", err.text);
-    ck_assert_int_eq(audio_clips_step(&job, &err), 0);
+    float *out = calloc(clips->tokens * width, sizeof *out), *at = out;
+    for (size_t i = 0; i < clips->n; i++) {
+        struct audio_job job;
+        const struct audio_input input = audio_clips_input(clips, i, mode);
+        ck_assert_msg(audio_job_begin(&job, &input, at, &err) == 0, "%s", err.text);
+        for (int rc; (rc = audio_encoder_step(m->encoder, &job, &err)) != 0;)
+            ck_assert_msg(rc > 0, "%s", err.text);
+        at += clips->clip[i].tokens * width;
+    }
     return out;
 }
 
@@ -168,9 +172,9 @@ START_TEST(clips_come_one_after_the_other_each_beside_the_others)
                                   open_file("mp3_44100.mp3") };
     struct audio_clips one, two, three;
     model_open(&m);
-    ck_assert_int_eq(audio_clips_prepare(w, files + 1, 1, 30, &one, &err), 0);
-    ck_assert_int_eq(audio_clips_prepare(w, files, 2, 30, &two, &err), 0);
-    ck_assert_int_eq(audio_clips_prepare(w, files, 3, 30, &three, &err), 0);
+    ck_assert_int_eq(audio_clips_prepare(w, files + 1, 1, 30, NULL, &one, &err), 0);
+    ck_assert_int_eq(audio_clips_prepare(w, files, 2, 30, NULL, &two, &err), 0);
+    ck_assert_int_eq(audio_clips_prepare(w, files, 3, 30, NULL, &three, &err), 0);
     float *alone = encode(&m, &one, AUDIO_SPEECH), *pair = encode(&m, &two, AUDIO_SPEECH);
     float *all = encode(&m, &three, AUDIO_SPEECH), *other = encode(&m, &one, AUDIO_VISION);
     const size_t row = m.config.text_hidden, clip = 3 * row;
@@ -217,7 +221,7 @@ START_TEST(ten_minutes_are_encoded)
     struct media_file file = long_file(600);
     struct audio_clips clips;
     model_open(&m);
-    ck_assert_msg(audio_clips_prepare(w, &file, 1, 600, &clips, &err) == 0, "%s", err.text);
+    ck_assert_msg(audio_clips_prepare(w, &file, 1, 600, NULL, &clips, &err) == 0, "%s", err.text);
     ck_assert_uint_eq(clips.tokens, 7500);
     float *out = encode(&m, &clips, AUDIO_SPEECH);
     for (size_t i = 0; i < 7500 * m.config.text_hidden; i++)

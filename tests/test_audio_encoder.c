@@ -75,10 +75,11 @@ static float *make_features(uint32_t seed, size_t frames)
 static size_t encode(struct model *m, const struct audio_input *in, float *out)
 {
     size_t steps = 1;
-    ck_assert_msg(audio_encoder_begin(m->encoder, in, out, &err) == 0, "%s", err.text);
-    for (int rc; (rc = audio_encoder_step(m->encoder, &err)) != 0; steps++)
+    struct audio_job job;
+    ck_assert_msg(audio_job_begin(&job, in, out, &err) == 0, "%s", err.text);
+    for (int rc; (rc = audio_encoder_step(m->encoder, &job, &err)) != 0; steps++)
         ck_assert_msg(rc > 0, "%s", err.text);
-    ck_assert_int_eq(audio_encoder_step(m->encoder, &err), 0); /* and nothing is done again */
+    ck_assert_int_eq(audio_encoder_step(m->encoder, &job, &err), 0); /* and nothing is done again */
     return steps;
 }
 
@@ -186,11 +187,25 @@ START_TEST(work_comes_in_small_steps_and_can_be_given_up)
     /* 25 tiles, 2 blocks and a projection, then 5 tiles and the same */
     ck_assert_uint_eq(encode(&m, &in, once), 25 + 3 + 5 + 3);
     const struct audio_input other = { .features = features + 800, .frames = 900, .alone = true };
-    ck_assert_int_eq(audio_encoder_begin(m.encoder, &other, again, &err), 0);
+    struct audio_job job;
+    ck_assert_int_eq(audio_job_begin(&job, &other, again, &err), 0);
     for (int i = 0; i < 7; i++)
-        ck_assert_int_eq(audio_encoder_step(m.encoder, &err), 1);
+        ck_assert_int_eq(audio_encoder_step(m.encoder, &job, &err), 1);
     encode(&m, &in, again);
     ck_assert_mem_eq(once, again, 600 * width * sizeof *once);
+    /* Another clip between two chunks. */
+    float *scratch = calloc(600 * width, sizeof *scratch);
+    int visits = 0;
+    memset(again, 0, 600 * width * sizeof *again);
+    ck_assert_int_eq(audio_job_begin(&job, &in, again, &err), 0);
+    while (audio_encoder_step(m.encoder, &job, &err) > 0)
+        if (audio_job_between(&job)) {
+            encode(&m, &other, scratch);
+            visits++;
+        }
+    ck_assert_int_eq(visits, 1);
+    ck_assert_mem_eq(once, again, 600 * width * sizeof *once);
+    free(scratch);
     free(once);
     free(again);
     free(features);
@@ -209,10 +224,10 @@ START_TEST(a_clip_that_makes_no_sense_is_refused)
         { feature, 1, true, 0, AUDIO_MODES },
     };
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(audio_encoder_begin(m.encoder, &wrong[i], out, &err), -1);
+        struct audio_job job;
+        ck_assert_int_eq(audio_job_begin(&job, &wrong[i], out, &err), -1);
         ck_assert_int_eq(err.code, AIRLOCK_E_INVALID);
     }
-    ck_assert_int_eq(audio_encoder_step(m.encoder, &err), 0);
     audio_encoder_free(NULL);
     model_close(&m);
 }

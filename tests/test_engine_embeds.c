@@ -22,8 +22,12 @@ static float *rows_of(struct engine *e, const int32_t *ids, size_t n)
     return out;
 }
 
+static const struct prefix_media one[2] = { { 1, { 1 } }, { 6, { 1, 1 } } };
+static const struct prefix_media two[2] = { { 1, { 2 } }, { 6, { 2, 2 } } };
+
 /* Turns tokens 1 .. 4 and 6 .. the last but one of the job's prompt into given rows. */
-static void give_rows(struct job *j, struct forward_embeds embeds[2], const char *media)
+static void give_rows(struct job *j, struct forward_embeds embeds[2],
+                      const struct prefix_media media[2])
 {
     const size_t n = j->request.n_prompt;
     embeds[0] = (struct forward_embeds){ 1, 4, rows_of(j->engine, j->prompt + 1, 4) };
@@ -34,7 +38,7 @@ static void give_rows(struct job *j, struct forward_embeds embeds[2], const char
     j->request.embeds = embeds;
     j->request.n_embeds = 2;
     j->request.media = media;
-    j->request.n_media = strlen(media);
+    j->request.n_media = 2;
 }
 
 START_TEST(given_rows_are_as_good_as_the_tokens_they_stand_for)
@@ -47,7 +51,7 @@ START_TEST(given_rows_are_as_good_as_the_tokens_they_stand_for)
         for (unsigned number = 2; number < 5; number++) {
             job_init(&plain, e, number);
             job_init(&given, e, number);
-            give_rows(&given, embeds, "picture");
+            give_rows(&given, embeds, one);
             job_run(&plain);
             job_run(&given);
             assert_same(&plain, &given, "given rows", number);
@@ -68,15 +72,15 @@ START_TEST(the_same_placeholders_with_other_media_are_another_prompt)
     job_init(&first, e, 3);
     job_init(&other, e, 3);
     job_init(&again, e, 3);
-    give_rows(&first, a, "one");
+    give_rows(&first, a, one);
     for (size_t i = 0; i < other.request.n_prompt; i++)
         other.prompt[i] = (other.prompt[i] + 100) % 264;
-    give_rows(&other, b, "two");
+    give_rows(&other, b, two);
     other.prompt[0] = first.prompt[0];
     other.prompt[5] = first.prompt[5];
     other.prompt[other.request.n_prompt - 1] = first.prompt[first.request.n_prompt - 1];
     ck_assert(memcmp(first.prompt, other.prompt, sizeof first.prompt) == 0);
-    give_rows(&again, c, "one");
+    give_rows(&again, c, one);
     job_run(&first);
     job_run(&other);
     job_run(&again);

@@ -235,12 +235,13 @@ START_TEST(only_equal_salts_media_and_adapters_in_one_version_share)
 {
     struct engine *e = open_with((struct engine_options){ .hook = &number_adapters });
     uint64_t version = 1;
+    static const struct prefix_media one = { 3, { 1 } }, two = { 3, { 2 } };
     const struct scheduler_request differences[] = {
         { 0 },
         { .salt = "alice", .n_salt = 5 },
         { .salt = "bob", .n_salt = 3 },
-        { .media = "picture 1", .n_media = 9 },
-        { .media = "picture 2", .n_media = 9 },
+        { .media = &one, .n_media = 1 },
+        { .media = &two, .n_media = 1 },
         { .adapters = &adapter_numbers()[1], .n_adapters = 1, .adapter_versions = &version },
         { .adapters = &adapter_numbers()[2], .n_adapters = 1, .adapter_versions = &version },
         { .adapters = &adapter_numbers()[1], .n_adapters = 2 },

@@ -40,7 +40,7 @@ static void refused(struct media_worker *w, const void *file, size_t size, const
 {
     struct media_output out;
     struct airlock_error err = { 0 };
-    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, file, size, ROOM, &out, &err), -1);
+    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, file, size, ROOM, NULL, &out, &err), -1);
     ck_assert_msg(err.code == AIRLOCK_E_REQUEST, "%d: %s", err.code, err.text);
     ck_assert_msg(strstr(err.text, words) != NULL, "\"%s\" does not say \"%s\"", err.text, words);
 }
@@ -56,7 +56,7 @@ static void same_pixels(struct media_worker *w, const char *name)
     snprintf(rgb_name, sizeof rgb_name, "%s.rgb", name);
     uint8_t *file = golden_file("images", name, &size);
     uint8_t *rgb = golden_file("images", rgb_name, &rgb_size);
-    int status = media_worker_decode(w, MEDIA_IMAGE, file, size, ROOM, &out, &err);
+    int status = media_worker_decode(w, MEDIA_IMAGE, file, size, ROOM, NULL, &out, &err);
     ck_assert_msg(status == 0, "%s: %s", name, status ? err.text : "");
     ck_assert_msg(memcmp(out.size, rgb, 8) == 0, "%s: %u x %u", name, out.size[0], out.size[1]);
     ck_assert_uint_eq(out.bytes, rgb_size - 8);
@@ -122,7 +122,8 @@ START_TEST(sound_comes_out_as_samples)
         snprintf(want_name, sizeof want_name, "%.*s.f32", (int)strcspn(names[i], "."), names[i]);
         void *file = golden_file("audio", names[i], &size);
         float *want = golden_file("audio", want_name, &want_size);
-        int status = media_worker_decode(w, MEDIA_SOUND, file, size, 30 * 16000 * 4, &out, &err);
+        int status =
+            media_worker_decode(w, MEDIA_SOUND, file, size, 30 * 16000 * 4, NULL, &out, &err);
         ck_assert_msg(status == 0, "%s: %s", names[i], status ? err.text : "");
         ck_assert_uint_eq(out.size[0], 16000);
         ck_assert_uint_eq(out.bytes, want_size);
@@ -185,7 +186,7 @@ START_TEST(what_is_no_picture_is_refused)
     refused(w, "GIF89a", 6, "GIF header is broken");
     refused(w, "<svg xmlns='http://www.w3.org/2000/svg'/>", 40, "not a PNG");
     ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, "x", (size_t)MEDIA_FILE_BYTES_MAX + 1,
-                                         ROOM, &out, &err),
+                                         ROOM, NULL, &out, &err),
                      -1);
     ck_assert_int_eq(err.code, AIRLOCK_E_REQUEST);
     media_worker_stop(w);
@@ -245,7 +246,8 @@ START_TEST(png_chunks_are_bounded)
     struct media_output out;
     struct airlock_error err;
     /* bad checksums: libpng leaves such chunks out; either way nothing grows */
-    if (media_worker_decode(w, MEDIA_IMAGE, many, size + n * sizeof text, ROOM, &out, &err) < 0)
+    if (media_worker_decode(w, MEDIA_IMAGE, many, size + n * sizeof text, ROOM, NULL, &out, &err) <
+        0)
         ck_assert_int_eq(err.code, AIRLOCK_E_REQUEST);
     media_output_free(&out);
     same_pixels(w, "rgb.png"); /* and the worker lives */
@@ -262,7 +264,7 @@ START_TEST(a_decoder_that_dies_lies_or_floods_costs_one_request_only)
     struct media_worker *w = start("tests/fakes/media-worker");
     struct airlock_error err;
     struct media_output out;
-    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, "g", 1, ROOM, &out, &err), 0);
+    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, "g", 1, ROOM, NULL, &out, &err), 0);
     ck_assert_uint_eq(out.bytes, 6);
     media_output_free(&out);
     refused(w, "d", 1, "its decoder crashed");
@@ -270,7 +272,7 @@ START_TEST(a_decoder_that_dies_lies_or_floods_costs_one_request_only)
     refused(w, "b", 1, "too much");
     refused(w, "t", 1, "odd???b??");
     refused(w, "x", 1, "its decoder crashed");
-    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, "s", 1, ROOM, &out, &err), 0);
+    ck_assert_int_eq(media_worker_decode(w, MEDIA_IMAGE, "s", 1, ROOM, NULL, &out, &err), 0);
     volatile uint8_t last = out.data[ROOM - 1]; /* no SIGBUS: the memory could not shrink */
     (void)last;
     media_output_free(&out);

@@ -165,30 +165,37 @@ START_TEST(modes_choose_adapter_and_projection)
 }
 END_TEST
 
-START_TEST(digests_tell_content_order_and_kind_apart)
+START_TEST(keys_tell_kind_salt_content_numbers_and_order_apart)
 {
-    const struct media_file a = { "ab", 2 }, b = { "c", 1 }, c = { "a", 1 }, d = { "bc", 2 };
-    const struct {
-        struct media_file images[2];
-        size_t n_images;
-        struct media_file audios[2];
-        size_t n_audios;
-    } requests[] = {
-        { { { 0 } }, 0, { { 0 } }, 0 }, { { a }, 1, { { 0 } }, 0 },
-        { { { 0 } }, 0, { a }, 1 },     { { a, b }, 2, { { 0 } }, 0 },
-        { { b, a }, 2, { { 0 } }, 0 },  { { c, d }, 2, { { 0 } }, 0 },
-        { { a }, 1, { b }, 1 },         { { b }, 1, { a }, 1 },
-    };
-    enum { N = sizeof requests / sizeof *requests };
-    unsigned char digest[N][MEDIA_DIGEST_BYTES], again[MEDIA_DIGEST_BYTES];
-    for (size_t i = 0; i < N; i++)
-        media_digest(requests[i].images, requests[i].n_images, requests[i].audios,
-                     requests[i].n_audios, digest[i]);
+    const struct media_file a = { "ab", 2 }, b = { "c", 1 }, empty = { NULL, 0 };
+    const uint64_t numbers[] = { 1, 2 }, others[] = { 2, 1 };
+    const struct media_key image = media_file_key(&a, true, NULL, 0);
+    const struct media_key sound = media_file_key(&a, false, NULL, 0);
+    const struct media_key keys[] = { image,
+                                      sound,
+                                      media_file_key(&b, true, NULL, 0),
+                                      media_file_key(&b, true, "ab", 2),
+                                      media_file_key(&b, true, "a", 1),
+                                      media_file_key(&empty, true, "abc", 3),
+                                      media_key_with(&image, NULL, 0),
+                                      media_key_with(&image, numbers, 1),
+                                      media_key_with(&image, numbers, 2),
+                                      media_key_with(&image, others, 2),
+                                      media_key_with(&sound, numbers, 2),
+                                      media_key_chain(&image, &sound),
+                                      media_key_chain(&sound, &image) };
+    enum { N = sizeof keys / sizeof *keys };
     for (size_t i = 0; i < N; i++)
         for (size_t k = 0; k < i; k++)
-            ck_assert_mem_ne(digest[i], digest[k], MEDIA_DIGEST_BYTES);
-    media_digest(requests[3].images, 2, NULL, 0, again);
-    ck_assert_mem_eq(again, digest[3], MEDIA_DIGEST_BYTES);
+            ck_assert_mem_ne(&keys[i], &keys[k], sizeof keys[0]);
+    const struct media_key again = media_file_key(&a, true, NULL, 0);
+    ck_assert_mem_eq(&again, &image, sizeof again);
+    /* Python's hashlib.sha256(struct.pack('<QQQ', 1, 0, 2) + b'ab') */
+    static const unsigned char sha256[] = { 0x52, 0xce, 0x67, 0x7c, 0x13, 0xd4, 0xc2, 0x98,
+                                            0x9b, 0x6a, 0x56, 0xa0, 0x15, 0xe0, 0x63, 0x11,
+                                            0x94, 0x94, 0x08, 0x6f, 0xfe, 0x94, 0x2b, 0x99,
+                                            0x21, 0xc8, 0x35, 0xf5, 0xbc, 0x4b, 0x27, 0xef };
+    ck_assert_mem_eq(image.digest, sha256, sizeof sha256);
 }
 END_TEST
 
@@ -202,7 +209,7 @@ int main(void)
                                    inserts_follow_the_text,
                                    a_million_placeholders_are_counted_in_linear_time,
                                    modes_choose_adapter_and_projection,
-                                   digests_tell_content_order_and_kind_apart,
+                                   keys_tell_kind_salt_content_numbers_and_order_apart,
                                    NULL };
     return suite_run("media_prompt", tests);
 }

@@ -1,145 +1,29 @@
 /* test_phi4_multimodal.c - the phi4-multimodal plugin through its ABI: text, pictures, sound and
  * both give the answers of transformers; attack case A32. */
-#include "golden_file.h"
-
-#include <airlock/llm_model.h>
-#include <dlfcn.h>
-#include <limits.h>
-#include <math.h>
-#include <string.h>
-#include <unistd.h>
-
-static const llm_model_class *cls;
-static llm_model *model;
-static char options[1200], dir[512];
-
-static llm_str str(const char *text)
-{
-    return (llm_str){ text, strlen(text) };
-}
-
-static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
-{
-    (void)host, (void)level, (void)text, (void)size;
-}
-
-static const void *host_service(const llm_host *host, const char *id)
-{
-    (void)host, (void)id;
-    return NULL;
-}
-
-static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
-
-struct answer {
-    llm_sink sink;
-    size_t n;
-    int64_t ids[16];
-    double logprobs[16];
-    llm_status status;
-    llm_stats stats;
-    llm_error err;
-};
-
-static int32_t emit(const llm_sink *s, const char *bytes, uint64_t n)
-{
-    (void)s, (void)bytes, (void)n;
-    return 0;
-}
-
-static int32_t cancelled(const llm_sink *s)
-{
-    (void)s;
-    return 0;
-}
-
-static void token(const llm_sink *s, const llm_token *t)
-{
-    struct answer *a = s->ctx;
-    ck_assert_uint_lt(a->n, 16);
-    a->ids[a->n] = t->id;
-    a->logprobs[a->n++] = (double)t->logprob;
-}
-
-static llm_sink sink_for(struct answer *a)
-{
-    return (llm_sink){ .struct_size = sizeof(llm_sink),
-                       .ctx = a,
-                       .emit = emit,
-                       .cancelled = cancelled,
-                       .token = token };
-}
-
-static void setup(void)
-{
-    char path[512], worker[PATH_MAX];
-    const char *build = getenv("top_builddir"), *src = getenv("top_srcdir");
-    struct answer nobody = { .sink = sink_for(&nobody) };
-    llm_error err = { .struct_size = sizeof err };
-    snprintf(path, sizeof path, "%s/plugins/.libs/phi4-multimodal.so", build ? build : ".");
-    snprintf(dir, sizeof dir, "%s/tests/golden/multimodal", src ? src : ".");
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    ck_assert_msg(so != NULL, "%s", so ? "" : dlerror());
-    const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
-    ck_assert_str_eq(query()->classes[0]->name, "LLMModelPhi4MultimodalInstruct");
-    cls = query()->classes[0]->impl;
-    snprintf(path, sizeof path, "%s/airlock-media-worker", build ? build : ".");
-    ck_assert_ptr_nonnull(realpath(path, worker));
-    snprintf(options, sizeof options, "{\"media_worker\":\"%.1000s\"}", worker);
-    const llm_config config = { .struct_size = sizeof config,
-                                .name = str("test"),
-                                .path = str(dir),
-                                .threads = 2,
-                                .options_json = str(options) };
-    ck_assert_msg(cls->create(&host, &config, &model, &err) == LLM_OK, "%s", err.text);
-    ck_assert_msg(cls->load(model, &nobody.sink, &err) == LLM_OK, "%s", err.text);
-}
-
-static void teardown(void)
-{
-    cls->destroy(model);
-}
+#include "multimodal_support.h"
 
 /* names: golden files of pictures and of a sound; NULL: none. */
 static void ask(struct answer *a, const char *content, const char *image_1, const char *image_2,
                 const char *audio)
 {
-    const char *const images[] = { image_1, image_2 };
-    llm_media media[3];
-    const llm_media *list[3];
-    size_t size, n_images = 0;
-    void *files[3] = { NULL };
+    const char *const names[] = { image_1, image_2, audio };
+    const llm_message message = message_of(LLM_ROLE_USER, content);
+    struct query q = { .messages = &message, .n_messages = 1 };
+    void *files[3];
+    size_t n = 0;
     for (size_t i = 0; i < 3; i++) {
-        const char *name = i < 2 ? images[i] : audio;
-        list[i] = &media[i];
-        if (!name)
+        size_t size;
+        if (!names[i])
             continue;
-        files[i] = golden_file(i < 2 ? "images" : "audio", name, &size);
-        media[i] = (llm_media){ .struct_size = sizeof media[i], .bytes = { files[i], size } };
-        n_images += i < 2;
+        files[n] = golden_file(i < 2 ? "images" : "audio", names[i], &size);
+        q.media[n] = (llm_media){ .struct_size = sizeof q.media[n], .bytes = { files[n], size } };
+        n++;
+        *(i < 2 ? &q.n_images : &q.n_audios) += 1;
     }
-    const llm_message message = { .struct_size = sizeof message,
-                                  .role = LLM_ROLE_USER,
-                                  .content = str(content) };
-    const llm_message *messages[] = { &message };
-    const llm_params params = { .struct_size = sizeof params,
-                                .set = LLM_P_MAX_NEW_TOKENS | LLM_P_LOGPROBS,
-                                .max_new_tokens = 5 };
-    const llm_request request = { .struct_size = sizeof request,
-                                  .messages = messages,
-                                  .n_messages = 1,
-                                  .images = list,
-                                  .n_images = n_images,
-                                  .audios = list + 2,
-                                  .n_audios = audio != NULL,
-                                  .params = &params };
     memset(a, 0, sizeof *a);
-    a->sink = sink_for(a);
-    a->stats.struct_size = sizeof a->stats;
-    a->err.struct_size = sizeof a->err;
-    a->status = cls->generate(model, &request, &a->sink, &a->stats, &a->err);
-    for (size_t i = 0; i < 3; i++)
-        free(files[i]);
+    ask_query(a, &q);
+    while (n > 0)
+        free(files[--n]);
 }
 
 /* float32 in another order through all of the model: 1e-3 of a log-probability. */

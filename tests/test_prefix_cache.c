@@ -18,6 +18,8 @@ struct seq {
     struct prefix_root root;
     struct prefix_place place;
     struct kv_table table;
+    struct prefix_media media[2];
+    size_t n_media;
 };
 
 struct fixture {
@@ -59,16 +61,28 @@ static void seq_init(struct seq *s, int32_t number, const struct prefix_root *ro
         s->ids[i] = number * 1000 + i;
 }
 
+static struct prefix_tokens tokens_of(const struct seq *s)
+{
+    return (struct prefix_tokens){ s->ids, s->media, s->n_media };
+}
+
 static size_t find(struct fixture *f, struct seq *s, size_t blocks)
 {
-    return prefix_cache_find(f->cache, &s->root, s->ids, blocks, &s->place, &s->table);
+    const struct prefix_tokens t = tokens_of(s);
+    return prefix_cache_find(f->cache, &s->root, &t, blocks, &s->place, &s->table);
+}
+
+static void add(struct fixture *f, struct seq *s, size_t blocks)
+{
+    const struct prefix_tokens t = tokens_of(s);
+    prefix_cache_add(f->cache, &s->root, &t, blocks, &s->place, &s->table);
 }
 
 /* Computes the sequence's first blocks blocks, as far as it has not. */
 static void compute(struct fixture *f, struct seq *s, size_t blocks)
 {
     ck_assert_int_eq(kv_table_grow(&f->kv, &s->table, blocks * B), KV_OK);
-    prefix_cache_add(f->cache, &s->root, s->ids, blocks, &s->place, &s->table);
+    add(f, s, blocks);
     ck_assert_uint_eq(s->place.n, blocks);
 }
 
@@ -164,6 +178,42 @@ START_TEST(nodes_in_one_bucket_are_not_mistaken_for_each_other)
 }
 END_TEST
 
+/* A picture from token 20 on, in the second block, and maybe another one. */
+static void seq_with_media(struct seq *s, char first, size_t position, char second)
+{
+    seq_init(s, 1, &plain);
+    s->media[s->n_media++] = (struct prefix_media){ .position = 20, .digest = { [7] = first } };
+    if (second)
+        s->media[s->n_media++] =
+            (struct prefix_media){ .position = position, .digest = { [31] = second } };
+}
+
+START_TEST(media_tell_apart_their_block_and_all_behind_it)
+{
+    struct fixture f;
+    struct seq a, text, other, same, two, early, later;
+    open_cache(&f, BLOCKS);
+    seq_with_media(&a, 'a', 0, 0);
+    compute(&f, &a, 4);
+    seq_init(&text, 1, &plain);
+    seq_with_media(&same, 'a', 0, 0);
+    seq_with_media(&other, 'b', 0, 0);
+    seq_with_media(&two, 'a', 48, 'c');
+    seq_with_media(&early, 'a', 47, 'c');
+    seq_with_media(&later, 'a', 64, 'c');
+    ck_assert_uint_eq(known(&f, &same, 4), 4);
+    ck_assert_uint_eq(known(&f, &text, 4), 1); /* what stands before a picture is no other's */
+    ck_assert_uint_eq(known(&f, &other, 4), 1);
+    ck_assert_uint_eq(known(&f, &two, 4), 3); /* a second picture begins with the fourth block */
+    ck_assert_uint_eq(known(&f, &early, 4), 2);
+    ck_assert_uint_eq(known(&f, &later, 4), 4);
+    const struct prefix_tokens x = tokens_of(&a), y = tokens_of(&two);
+    ck_assert(prefix_block_equal(&x, &y, 2) && !prefix_block_equal(&x, &y, 3));
+    release(&f, &a);
+    close_cache(&f);
+}
+END_TEST
+
 START_TEST(every_part_of_the_root_tells_prefixes_apart)
 {
     int one, two;
@@ -175,8 +225,6 @@ START_TEST(every_part_of_the_root_tells_prefixes_apart)
         { .salt = "s", .n_salt = 1 },
         { .salt = "t", .n_salt = 1 },
         { .salt = "s\0", .n_salt = 2 },
-        { .media = "s", .n_media = 1 },
-        { .salt = "s", .n_salt = 1, .media = "t", .n_media = 1 },
         { .adapters = ab, .versions = v, .n_adapters = 1 },
         { .adapters = ab, .versions = v, .n_adapters = 2 },
         { .adapters = ab, .versions = w, .n_adapters = 2 },
@@ -325,7 +373,7 @@ START_TEST(a_dropped_adapters_blocks_are_forgotten_and_only_they)
     ck_assert_uint_eq(known(&f, &a, 3), 0);
     ck_assert_uint_eq(known(&f, &b, 2), 2);
     ck_assert_int_eq(kv_table_grow(&f.kv, &held.table, 2 * B), KV_OK);
-    prefix_cache_add(f.cache, &held.root, held.ids, 2, &held.place, &held.table);
+    add(&f, &held, 2);
     ck_assert_uint_eq(known(&f, &a, 3), 0); /* what a straggler adds is not found */
     release(&f, &held);
     prefix_cache_forget(f.cache, &two);
@@ -368,7 +416,7 @@ static void random_move(struct fixture *f, struct seq *q, unsigned random)
         return;
     }
     if (kv_table_grow(&f->kv, &q->table, want * B) == KV_OK)
-        prefix_cache_add(f->cache, &q->root, q->ids, want, &q->place, &q->table);
+        add(f, q, want);
     else
         release(f, q);
 }
@@ -412,6 +460,7 @@ int main(void)
         the_same_sixteen_tokens_at_another_place_are_another_block,
         nodes_in_one_bucket_are_not_mistaken_for_each_other,
         every_part_of_the_root_tells_prefixes_apart,
+        media_tell_apart_their_block_and_all_behind_it,
         who_computed_the_same_meanwhile_gets_the_first_ones_block,
         blocks_found_later_replace_those_not_computed_yet,
         only_when_free_blocks_have_run_out_the_longest_unused_leaf_is_given_up,

@@ -76,11 +76,15 @@ static float *embed(struct model *m, size_t w, size_t h, size_t *tokens)
     ck_assert_int_eq(image_canvas_make(&c, rgb, w, h, &err), 0);
     *tokens = c.plan.tokens;
     float *out = malloc(*tokens * m->config.text_hidden * sizeof *out);
-    ck_assert_int_eq(vision_encoder_begin(m->encoder, &c, out, &err), 0);
+    struct vision_job job;
+    ck_assert_int_eq(vision_job_begin(&job, m->encoder, &c, out, &err), 0);
     int more;
-    while ((more = vision_encoder_step(m->encoder, &err)) > 0)
+    while ((more = vision_encoder_step(m->encoder, &job, &err)) > 0)
         ;
     ck_assert_msg(more == 0, "%s", err.text);
+    ck_assert_int_eq(vision_encoder_step(m->encoder, &job, &err),
+                     0); /* and nothing is done again */
+    vision_job_end(&job);
     image_canvas_free(&c);
     free(rgb);
     return out;
@@ -130,18 +134,58 @@ START_TEST(embeddings_of_pictures_are_those_of_transformers)
 }
 END_TEST
 
+START_TEST(pictures_may_take_turns_after_each_crop)
+{
+    size_t n, again;
+    struct model m;
+    struct image_canvas c;
+    struct vision_job job;
+    int more = 1, visits = 0;
+    uint8_t rgb[2 * 3] = { 1, 2, 3, 200, 100, 0 };
+    model_open(&m, "native_f32");
+    const size_t width = m.config.text_hidden;
+    float *first = embed(&m, 500, 450, &n);
+    ck_assert_int_eq(image_canvas_make(&c, rgb, 2, 1, &err), 0);
+    float *whole = malloc(c.plan.tokens * width * sizeof *whole);
+    float *parts = malloc(c.plan.tokens * width * sizeof *parts);
+    ck_assert_int_eq(vision_job_begin(&job, m.encoder, &c, whole, &err), 0);
+    while (vision_encoder_step(m.encoder, &job, &err) > 0)
+        ;
+    vision_job_end(&job);
+    ck_assert_int_eq(vision_job_begin(&job, m.encoder, &c, parts, &err), 0);
+    for (; more > 0; more = vision_encoder_step(m.encoder, &job, &err)) {
+        if (!vision_job_between(&job))
+            continue;
+        float *second = embed(&m, 500, 450, &again);
+        ck_assert_mem_eq(first, second, n * width * sizeof *first);
+        free(second);
+        visits++;
+    }
+    vision_job_end(&job);
+    ck_assert_int_ge(visits, 3); /* at the start, and behind two crops */
+    ck_assert_mem_eq(whole, parts, c.plan.tokens * width * sizeof *whole);
+    image_canvas_free(&c);
+    free(first);
+    free(whole);
+    free(parts);
+    model_close(&m);
+}
+END_TEST
+
 START_TEST(a_picture_that_is_given_up_leaves_no_trace_in_the_next)
 {
     size_t n, again;
+    struct vision_job job;
     struct model m;
     struct image_canvas c;
     uint8_t white[3] = { 255, 255, 255 };
     model_open(&m, "native_f32");
     float *first = embed(&m, 100, 100, &n), *scratch = malloc(545 * 20 * sizeof *scratch);
     ck_assert_int_eq(image_canvas_make(&c, white, 1, 1, &err), 0);
-    ck_assert_int_eq(vision_encoder_begin(m.encoder, &c, scratch, &err), 0);
+    ck_assert_int_eq(vision_job_begin(&job, m.encoder, &c, scratch, &err), 0);
     for (int i = 0; i < 4; i++)
-        ck_assert_int_eq(vision_encoder_step(m.encoder, &err), 1);
+        ck_assert_int_eq(vision_encoder_step(m.encoder, &job, &err), 1);
+    vision_job_end(&job);
     float *second = embed(&m, 100, 100, &again);
     ck_assert_uint_eq(n, again);
     ck_assert(memcmp(first, second, n * m.config.text_hidden * sizeof *first) == 0);
@@ -219,6 +263,7 @@ int main(void)
     TCase *tc = tcase_create("vision_encoder");
     tcase_set_timeout(tc, 300);
     tcase_add_loop_test(tc, embeddings_of_pictures_are_those_of_transformers, 0, 2);
+    tcase_add_test(tc, pictures_may_take_turns_after_each_crop);
     tcase_add_test(tc, a_picture_that_is_given_up_leaves_no_trace_in_the_next);
     tcase_add_test(tc, what_the_tower_does_not_implement_is_refused_by_name);
     tcase_add_test(tc, weights_that_do_not_fit_are_refused_by_name);

@@ -9,13 +9,18 @@ tests_fuzz_fuzz_image_LDADD = libpicture.la
 endif
 if HAVE_MEDIA
 if HAVE_CHECK
-check_PROGRAMS += tests/test_media tests/fakes/media-worker tests/test_phi4_multimodal
-TESTS += tests/test_media tests/test_phi4_multimodal
+check_PROGRAMS += tests/test_media tests/fakes/media-worker tests/test_phi4_multimodal \
+	tests/test_media_turns
+TESTS += tests/test_media tests/test_phi4_multimodal tests/test_media_turns
 # Opens plugins/.libs/phi4-multimodal.so as a host does.
-tests_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/golden_file.h
+tests_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/multimodal_support.h tests/golden_file.h
 tests_test_phi4_multimodal_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_phi4_multimodal_LDADD = $(CHECK_LIBS) -lm
 EXTRA_tests_test_phi4_multimodal_DEPENDENCIES = plugins/phi4-multimodal.la airlock-media-worker
+tests_test_media_turns_SOURCES = tests/test_media_turns.c tests/multimodal_support.h tests/golden_file.h
+tests_test_media_turns_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread
+tests_test_media_turns_LDADD = $(CHECK_LIBS) -lm
+EXTRA_tests_test_media_turns_DEPENDENCIES = plugins/phi4-multimodal.la airlock-media-worker
 tests_test_media_SOURCES = tests/test_media.c tests/golden_file.h \
 	plugins/phi4-multimodal/media_seal.c plugins/phi4-multimodal/media_seal.h
 tests_test_media_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) -pthread

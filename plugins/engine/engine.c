@@ -20,6 +20,7 @@ struct engine {
     size_t max_context, max_batch, n_blocks;
     enum ops_dtype kv_dtype;
     char description[256];
+    struct turns turns; /* of the device */
 };
 
 static size_t least(size_t a, size_t b)
@@ -162,6 +163,7 @@ static int start(struct engine *e, const struct engine_options *o, struct airloc
                                                       .hook = o->hook },
                                          .kv = &e->kv,
                                          .tokenizer = e->tokenizer,
+                                         .turns = &e->turns,
                                          .max_context = e->max_context,
                                          .max_batch = e->max_batch,
                                          .prefill_chunk = o->prefill_chunk
@@ -190,6 +192,7 @@ struct engine *engine_open(const struct engine_options *options, struct airlock_
         airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
         return NULL;
     }
+    turns_init(&e->turns);
     if (open_files(e, options, err) || open_device(e, options, err) || start(e, options, err)) {
         engine_close(e);
         return NULL;
@@ -203,6 +206,7 @@ void engine_close(struct engine *e)
     if (!e)
         return;
     scheduler_stop(e->scheduler);
+    turns_destroy(&e->turns);
     if (e->dev) {
         kv_cache_free(&e->kv);
         phi4_weights_free(&e->weights, e->ops, e->dev);
@@ -242,6 +246,11 @@ const struct safetensors *engine_checkpoint(const struct engine *e)
 struct ops_device *engine_device(struct engine *e)
 {
     return e->dev;
+}
+
+struct turns *engine_turns(struct engine *e)
+{
+    return &e->turns;
 }
 
 size_t engine_max_context(const struct engine *e)

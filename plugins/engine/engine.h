@@ -56,7 +56,10 @@ const struct safetensors *engine_checkpoint(const struct engine *e);
 /* The engine's device: before the first request, and in the hook. */
 struct ops_device *engine_device(struct engine *e);
 size_t engine_max_context(const struct engine *e);
-/* The device's threads to lend on, between the engine's own ops; NULL: none. */
+/* Who computes beside the engine, on its threads or its device, does so in slices and takes a turn
+ * for each: then no step waits for more than one slice of each such thread. */
+struct turns *engine_turns(struct engine *e);
+/* The device's threads to lend on, for the engine's own ops, or during a turn; NULL: none. */
 const struct ops_threads *engine_threads(struct engine *e);
 /* The stream that the device's ops are enqueued on, for adapters; NULL: none. */
 void *engine_stream(struct engine *e);

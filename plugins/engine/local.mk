@@ -26,6 +26,7 @@ libengine_la_SOURCES += \
 	plugins/engine/siphash.c plugins/engine/siphash.h \
 	plugins/engine/prefix_cache.c plugins/engine/prefix_cache.h \
 	plugins/engine/wait_queue.c plugins/engine/wait_queue.h \
+	plugins/engine/turns.c plugins/engine/turns.h \
 	plugins/engine/ticket.c plugins/engine/ticket.h \
 	plugins/engine/scheduler.c plugins/engine/scheduler.h plugins/engine/scheduler_state.h \
 	plugins/engine/scheduler_plan.c plugins/engine/scheduler_step.c \

@@ -8,11 +8,19 @@
 #include <string.h>
 #include <sys/random.h>
 
+/* What a block is found by; no padding. */
+struct name {
+    uint64_t parent; /* serial of the block before, or of the root */
+    unsigned char media[PREFIX_DIGEST_BYTES];
+    int32_t ids[OPS_KV_BLOCK];
+};
+_Static_assert(sizeof(struct name) == 8 + PREFIX_DIGEST_BYTES + 4 * OPS_KV_BLOCK,
+               "names are compared and hashed as bytes");
+
 /* A node; number i is about block i of the kv_cache. */
 struct node {
     uint64_t serial; /* 0: block i is none */
-    uint64_t parent; /* serial of the block before, or of the root */
-    int32_t ids[OPS_KV_BLOCK];
+    struct name name;
     struct root *root;
     int32_t next;         /* in its bucket; -1: the last */
     int32_t older, newer; /* among the kept; -1: none */
@@ -28,8 +36,8 @@ struct root {
     unsigned char bytes[];
 };
 
-/* flag, count and adapters with versions, size and bytes of salt and of media */
-enum { ROOT_BYTES = 1 + 8 + 16 * LINEAR_MAX_ADAPTERS + 8 + PREFIX_MAX_SALT + 8 + PREFIX_MAX_MEDIA };
+/* flag, count and adapters with versions, size and bytes of salt */
+enum { ROOT_BYTES = 1 + 8 + 16 * LINEAR_MAX_ADAPTERS + 8 + PREFIX_MAX_SALT };
 
 struct prefix_cache {
     struct kv_cache *kv;
@@ -87,15 +95,12 @@ static size_t root_bytes(const struct prefix_root *r, unsigned char out[ROOT_BYT
         at = put_number(out, at, r->versions[i]);
     }
     at = put_number(out, at, r->n_salt);
-    at = put(out, at, r->salt, r->n_salt);
-    at = put_number(out, at, r->n_media);
-    return put(out, at, r->media, r->n_media);
+    return put(out, at, r->salt, r->n_salt);
 }
 
 static bool root_fits(const struct prefix_root *r)
 {
-    return r->n_adapters <= LINEAR_MAX_ADAPTERS && r->n_salt <= PREFIX_MAX_SALT &&
-           r->n_media <= PREFIX_MAX_MEDIA;
+    return r->n_adapters <= LINEAR_MAX_ADAPTERS && r->n_salt <= PREFIX_MAX_SALT;
 }
 
 static bool same_bytes(const void *a, size_t n_a, const void *b, size_t n_b)
@@ -110,8 +115,7 @@ bool prefix_root_equal(const struct prefix_root *a, const struct prefix_root *b)
     for (size_t i = 0; i < a->n_adapters; i++)
         if (a->adapters[i] != b->adapters[i] || a->versions[i] != b->versions[i])
             return false;
-    return same_bytes(a->salt, a->n_salt, b->salt, b->n_salt) &&
-           same_bytes(a->media, a->n_media, b->media, b->n_media);
+    return same_bytes(a->salt, a->n_salt, b->salt, b->n_salt);
 }
 
 static struct root *root_new(struct prefix_cache *c, const struct prefix_root *from,
@@ -164,38 +168,52 @@ static void root_drop_if_empty(struct prefix_cache *c, struct root *r)
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
-static int32_t *bucket_of(struct prefix_cache *c, uint64_t parent, const int32_t *ids)
+/* The name of a block behind parent.  Its media are told by the last that begins before its end:
+ * that one's digest is about those before, too. */
+static struct name name_of(uint64_t parent, const struct prefix_tokens *tokens, size_t block)
 {
-    struct {
-        uint64_t parent;
-        int32_t ids[OPS_KV_BLOCK];
-    } name = { .parent = parent };
-    memcpy(name.ids, ids, sizeof name.ids);
-    return &c->buckets[siphash(&c->key, &name, sizeof name) & c->mask];
+    struct name name = { .parent = parent };
+    const size_t end = (block + 1) * OPS_KV_BLOCK;
+    size_t n = tokens->n_media;
+    while (n > 0 && tokens->media[n - 1].position >= end)
+        n--;
+    if (n > 0)
+        memcpy(name.media, tokens->media[n - 1].digest, sizeof name.media);
+    memcpy(name.ids, tokens->ids + block * OPS_KV_BLOCK, sizeof name.ids);
+    return name;
+}
+
+bool prefix_block_equal(const struct prefix_tokens *a, const struct prefix_tokens *b, size_t block)
+{
+    const struct name x = name_of(0, a, block), y = name_of(0, b, block);
+    return memcmp(&x, &y, sizeof x) == 0;
+}
+
+static int32_t *bucket_of(struct prefix_cache *c, const struct name *name)
+{
+    return &c->buckets[siphash(&c->key, name, sizeof *name) & c->mask];
 }
 
 /* -1: there is none. */
-static int32_t node_find(struct prefix_cache *c, uint64_t parent, const int32_t *ids)
+static int32_t node_find(struct prefix_cache *c, const struct name *name)
 {
-    for (int32_t i = *bucket_of(c, parent, ids); i >= 0; i = c->nodes[i].next)
-        if (c->nodes[i].parent == parent &&
-            memcmp(c->nodes[i].ids, ids, sizeof c->nodes[i].ids) == 0)
+    for (int32_t i = *bucket_of(c, name); i >= 0; i = c->nodes[i].next)
+        if (memcmp(&c->nodes[i].name, name, sizeof *name) == 0)
             return i;
     return -1;
 }
 
-static void node_add(struct prefix_cache *c, int32_t block, uint64_t parent, const int32_t *ids,
+static void node_add(struct prefix_cache *c, int32_t block, const struct name *name,
                      struct root *root)
 {
-    int32_t *bucket = bucket_of(c, parent, ids);
+    int32_t *bucket = bucket_of(c, name);
     struct node *n = &c->nodes[block];
     *n = (struct node){ .serial = ++c->last_serial,
-                        .parent = parent,
+                        .name = *name,
                         .root = root,
                         .next = *bucket,
                         .older = -1,
                         .newer = -1 };
-    memcpy(n->ids, ids, sizeof n->ids);
     *bucket = block;
     root->n_nodes++;
     c->counts.blocks++;
@@ -205,7 +223,7 @@ static void node_add(struct prefix_cache *c, int32_t block, uint64_t parent, con
 static void node_remove(struct prefix_cache *c, int32_t block)
 {
     struct node *n = &c->nodes[block];
-    int32_t *link = bucket_of(c, n->parent, n->ids);
+    int32_t *link = bucket_of(c, &n->name);
     while (*link != block)
         link = &c->nodes[*link].next;
     *link = n->next;
@@ -292,8 +310,9 @@ void prefix_cache_free(struct prefix_cache *c)
     free(c);
 }
 
-size_t prefix_cache_find(struct prefix_cache *c, const struct prefix_root *root, const int32_t *ids,
-                         size_t max_blocks, struct prefix_place *place, struct kv_table *table)
+size_t prefix_cache_find(struct prefix_cache *c, const struct prefix_root *root,
+                         const struct prefix_tokens *tokens, size_t max_blocks,
+                         struct prefix_place *place, struct kv_table *table)
 {
     size_t before = place->n;
     uint64_t parent = place->serial;
@@ -304,7 +323,8 @@ size_t prefix_cache_find(struct prefix_cache *c, const struct prefix_root *root,
         parent = r->serial;
     }
     for (; place->n < max_blocks; place->n++) {
-        int32_t block = node_find(c, parent, ids + place->n * OPS_KV_BLOCK);
+        const struct name name = name_of(parent, tokens, place->n);
+        int32_t block = node_find(c, &name);
         if (block < 0 || !hold(c, table, place->n, block))
             break;
         place->serial = parent = c->nodes[block].serial;
@@ -312,8 +332,9 @@ size_t prefix_cache_find(struct prefix_cache *c, const struct prefix_root *root,
     return place->n - before;
 }
 
-void prefix_cache_add(struct prefix_cache *c, const struct prefix_root *root, const int32_t *ids,
-                      size_t n_blocks, struct prefix_place *place, struct kv_table *table)
+void prefix_cache_add(struct prefix_cache *c, const struct prefix_root *root,
+                      const struct prefix_tokens *tokens, size_t n_blocks,
+                      struct prefix_place *place, struct kv_table *table)
 {
     if (place->n >= n_blocks)
         return;
@@ -322,11 +343,11 @@ void prefix_cache_add(struct prefix_cache *c, const struct prefix_root *root, co
         return; /* out of memory, or forgotten */
     uint64_t parent = place->n == 0 ? r->serial : place->serial;
     for (; place->n < n_blocks; place->n++) {
-        const int32_t *block_ids = ids + place->n * OPS_KV_BLOCK;
-        int32_t block = node_find(c, parent, block_ids);
+        const struct name name = name_of(parent, tokens, place->n);
+        int32_t block = node_find(c, &name);
         if (block < 0) {
             block = table->blocks[place->n];
-            node_add(c, block, parent, block_ids, r);
+            node_add(c, block, &name, r);
         } else if (!hold(c, table, place->n, block)) {
             break;
         }

@@ -90,6 +90,16 @@ static void sweep(struct scheduler *s)
     pthread_cond_broadcast(&s->swept);
 }
 
+/* Waits for the device; the lock is free meanwhile. */
+static void take_turn(struct scheduler *s)
+{
+    if (!s->o.turns)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    turns_take(s->o.turns);
+    pthread_mutex_lock(&s->lock);
+}
+
 static void *run(void *arg)
 {
     struct scheduler *s = arg;
@@ -102,11 +112,13 @@ static void *run(void *arg)
                 pthread_cond_wait(&s->work, &s->lock);
             continue;
         }
+        take_turn(s);
         scheduler_plan(s);
-        if (s->n_planned == 0)
-            continue;
         pthread_mutex_unlock(&s->lock);
-        scheduler_step(s);
+        if (s->n_planned > 0)
+            scheduler_step(s);
+        if (s->o.turns)
+            turns_give(s->o.turns);
         pthread_mutex_lock(&s->lock);
     }
     sweep(s);
@@ -242,9 +254,11 @@ static int check_request(const struct scheduler *s, const struct scheduler_reque
     if (r->n_salt > SCHEDULER_MAX_SALT)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "cache_salt has %zu bytes; at most %d",
                                  r->n_salt, SCHEDULER_MAX_SALT);
-    if (r->n_media > SCHEDULER_MAX_MEDIA)
-        return airlock_error_set(err, AIRLOCK_E_INVALID, "media identity of %zu bytes; at most %d",
-                                 r->n_media, SCHEDULER_MAX_MEDIA);
+    for (size_t i = 0; i < r->n_media; i++)
+        if (r->media[i].position >= r->n_prompt ||
+            (i > 0 && r->media[i].position < r->media[i - 1].position))
+            return airlock_error_set(err, AIRLOCK_E_INVALID,
+                                     "media %zu is not behind the others and in the prompt", i);
     size_t end = 0;
     for (size_t i = 0; i < r->n_embeds; i++) {
         const struct forward_embeds *e = &r->embeds[i];

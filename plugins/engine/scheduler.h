@@ -22,9 +22,11 @@
 
 #include "constraint.h"
 #include "phi4_forward.h"
+#include "prefix_cache.h"
 #include "sampler.h"
 #include "stop_strings.h"
 #include "tokenizer.h"
+#include "turns.h"
 
 struct scheduler;
 
@@ -32,6 +34,7 @@ struct scheduler_options {
     struct phi4_forward_options forward; /* its max_*, give_up are the scheduler's to fill in */
     struct kv_cache *kv;
     const struct tokenizer *tokenizer;
+    struct turns *turns;  /* one for each step; NULL: the device is the scheduler's alone */
     size_t max_context;   /* tokens of a prompt and its answer; kv holds at least as many */
     size_t max_batch;     /* sequences in a step */
     size_t prefill_chunk; /* prompt rows in a step that also decodes; alone: four times that */
@@ -44,7 +47,7 @@ struct scheduler *scheduler_start(const struct scheduler_options *options,
  * released before. */
 void scheduler_stop(struct scheduler *s);
 
-enum { SCHEDULER_MAX_SALT = 1024, SCHEDULER_MAX_MEDIA = 64 };
+enum { SCHEDULER_MAX_SALT = 1024 };
 
 /* What to generate; copied by scheduler_submit(). */
 struct scheduler_request {
@@ -65,9 +68,9 @@ struct scheduler_request {
     const uint64_t *adapter_versions;
     const void *salt; /* who asks: callers take turns, and share prefixes with themselves only */
     size_t n_salt;    /* bytes, at most SCHEDULER_MAX_SALT */
-    const void
-        *media;     /* stands for what the placeholders in prompt are: equal bytes, equal media */
-    size_t n_media; /* bytes, at most SCHEDULER_MAX_MEDIA; 0: there are none */
+    /* What the placeholders in prompt stand for, in order; so that none is taken for another. */
+    const struct prefix_media *media; /* [n_media] */
+    size_t n_media;
     /* What takes the place of the placeholders' embeddings, in order, inside the prompt.  Their
      * data comes from malloc and belongs to the scheduler when scheduler_submit() succeeds. */
     const struct forward_embeds *embeds;

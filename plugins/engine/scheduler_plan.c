@@ -13,8 +13,9 @@
  * are wanted. */
 static void find_prefix(struct scheduler *s, struct scheduler_ticket *t)
 {
+    const struct prefix_tokens tokens = ticket_tokens(t);
     size_t most = (t->n_ids - 1) / OPS_KV_BLOCK;
-    prefix_cache_find(s->prefixes, &t->root, t->ids, most, &t->place, &t->table);
+    prefix_cache_find(s->prefixes, &t->root, &tokens, most, &t->place, &t->table);
     size_t found = t->place.n * OPS_KV_BLOCK;
     if (found > t->n_computed)
         t->n_computed = found;
@@ -105,11 +106,11 @@ static void make_room(struct scheduler *s)
 /* Whether a will compute, in its next rows, the very block that b needs next. */
 static bool computes_for(const struct scheduler_ticket *a, const struct scheduler_ticket *b)
 {
-    size_t from = b->place.n * OPS_KV_BLOCK, to = from + OPS_KV_BLOCK;
-    return a->place.n == b->place.n && a->place.serial == b->place.serial && a->n_ids >= to &&
-           b->n_ids > to &&
-           memcmp(a->ids + from, b->ids + from, (to - from) * sizeof *a->ids) == 0 &&
-           (from > 0 || prefix_root_equal(&a->root, &b->root));
+    const struct prefix_tokens x = ticket_tokens(a), y = ticket_tokens(b);
+    const size_t next = b->place.n, end = (next + 1) * OPS_KV_BLOCK;
+    return a->place.n == next && a->place.serial == b->place.serial && a->n_ids >= end &&
+           b->n_ids > end && prefix_block_equal(&x, &y, next) &&
+           (next > 0 || prefix_root_equal(&a->root, &b->root));
 }
 
 /* Of several who would compute the same block only the first does; the others find it later. */

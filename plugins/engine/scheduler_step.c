@@ -113,7 +113,8 @@ static void keep_computed(struct scheduler *s, double seconds)
         t->n_computed += t->rows;
         if (t->n_computed > t->n_read)
             t->n_read = t->n_computed;
-        prefix_cache_add(s->prefixes, &t->root, t->ids, t->n_computed / OPS_KV_BLOCK, &t->place,
+        const struct prefix_tokens tokens = ticket_tokens(t);
+        prefix_cache_add(s->prefixes, &t->root, &tokens, t->n_computed / OPS_KV_BLOCK, &t->place,
                          &t->table);
     }
     s->counts.steps++;

@@ -7,8 +7,7 @@
 
 enum { TICKET_TEXT_MAX = 16 << 20 }; /* bytes that wait for a caller; an answer is smaller */
 
-_Static_assert((int)SCHEDULER_MAX_SALT == PREFIX_MAX_SALT &&
-                   (int)SCHEDULER_MAX_MEDIA == PREFIX_MAX_MEDIA,
+_Static_assert((int)SCHEDULER_MAX_SALT == PREFIX_MAX_SALT,
                "what a request may bring fits the prefix cache");
 
 /* What its keys and values depend on besides tokens. */
@@ -18,20 +17,20 @@ static int copy_root(struct scheduler_ticket *t, const struct scheduler_request 
         t->adapters[i] = r->adapters[i];
         t->versions[i] = r->adapter_versions ? r->adapter_versions[i] : 0;
     }
-    char *copy = t->salt_and_media = malloc(r->n_salt + r->n_media + 1);
-    if (!copy)
+    t->salt = malloc(r->n_salt + 1);
+    t->media = malloc((r->n_media + 1) * sizeof *t->media);
+    if (!t->salt || !t->media)
         return -1;
     if (r->n_salt > 0)
-        memcpy(copy, r->salt, r->n_salt);
+        memcpy(t->salt, r->salt, r->n_salt);
     if (r->n_media > 0)
-        memcpy(copy + r->n_salt, r->media, r->n_media);
+        memcpy(t->media, r->media, r->n_media * sizeof *t->media);
+    t->n_media = r->n_media;
     t->root = (struct prefix_root){ .adapters = t->adapters,
                                     .versions = t->versions,
                                     .n_adapters = r->n_adapters,
-                                    .salt = copy,
-                                    .n_salt = r->n_salt,
-                                    .media = copy + r->n_salt,
-                                    .n_media = r->n_media };
+                                    .salt = t->salt,
+                                    .n_salt = r->n_salt };
     return 0;
 }
 
@@ -96,7 +95,8 @@ void ticket_free(struct scheduler_ticket *t)
     stop_strings_free(&t->stop);
     constraint_release(t->constraint);
     free(t->ids);
-    free(t->salt_and_media);
+    free(t->salt);
+    free(t->media);
     for (size_t i = 0; t->owns_embeds && i < t->n_embeds; i++)
         free(t->embeds[i].data);
     free(t->embeds);

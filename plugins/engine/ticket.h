@@ -51,7 +51,9 @@ struct scheduler_ticket {
     size_t n_eos;
     const void *adapters[LINEAR_MAX_ADAPTERS];
     uint64_t versions[LINEAR_MAX_ADAPTERS];
-    void *salt_and_media;
+    void *salt;
+    struct prefix_media *media; /* [n_media] */
+    size_t n_media;
     struct forward_embeds *embeds; /* [n_embeds] */
     size_t n_embeds;
     bool owns_embeds; /* their data too */
@@ -78,6 +80,12 @@ bool ticket_over(const struct scheduler_ticket *t, uint64_t now_ns);
 static inline size_t ticket_remaining(const struct scheduler_ticket *t)
 {
     return t->n_ids - t->n_computed;
+}
+
+/* Its prompt and answer as the prefix cache takes them. */
+static inline struct prefix_tokens ticket_tokens(const struct scheduler_ticket *t)
+{
+    return (struct prefix_tokens){ t->ids, t->media, t->n_media };
 }
 
 int ticket_add_id(struct scheduler_ticket *t, int32_t id); /* 0, or -1: out of memory */

@@ -345,6 +345,8 @@ static struct scheduler_ticket *submit(const struct generate_context *g, const l
     struct generate_media *media = &parts->media;
     const struct phi4_config *config = engine_config(g->engine);
     struct scheduler_request s = { 0 };
+    media->sink = sink;
+    media->deadline_ns = r->deadline_ns;
     choose_params(config, r->params, &s);
     if (check_supported(g, r, err) || check_params(&s, err) || copy_lists(r, parts, err) ||
         prepare_constraint(g, r, parts, err) ||
@@ -354,12 +356,12 @@ static struct scheduler_ticket *submit(const struct generate_context *g, const l
     stats->tokens_in = parts->prompt.n;
     /* What is too long is not worth computing: the scheduler refuses it. */
     if (media->own && parts->prompt.n < engine_max_context(g->engine) &&
-        g->media->embed(g->media_ctx, media, sink, err))
+        g->media->embed(g->media_ctx, media, err))
         return NULL;
     s.embeds = media->embeds;
     s.n_embeds = media->n_embeds;
-    s.media = media->identity;
-    s.n_media = media->n_identity;
+    s.media = media->media;
+    s.n_media = media->n_media;
     s.prompt = parts->prompt.ids;
     s.n_prompt = parts->prompt.n;
     s.bias = parts->bias;

@@ -9,11 +9,13 @@
 
 #include <airlock/llm_model.h>
 
-/* The pictures and sounds of one request; filled in by the calls below. */
+/* The pictures and sounds of one request; filled in by the calls below, but for who asks. */
 struct generate_media {
+    const llm_sink *sink; /* asked whether the answer is still wanted; NULL: it is */
+    uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
     const void *adapter;  /* of the model itself, in front of the request's; NULL: none */
-    const void *identity; /* [n_identity] bytes, equal for equal media */
-    size_t n_identity;
+    const struct prefix_media *media; /* [n_media], for the prefix cache */
+    size_t n_media;
     struct forward_embeds *embeds; /* [n_embeds]; data NULL: the scheduler has it */
     size_t n_embeds;
     void *own; /* NULL: the request has no media */
@@ -27,8 +29,7 @@ struct generate_media_calls {
     int (*begin)(void *ctx, const llm_request *request, struct chat_message *messages, size_t n,
                  struct generate_media *media, struct airlock_error *err);
     /* Computes the embeddings; the prompt has been encoded and fits. */
-    int (*embed)(void *ctx, struct generate_media *media, const llm_sink *sink,
-                 struct airlock_error *err);
+    int (*embed)(void *ctx, struct generate_media *media, struct airlock_error *err);
     void (*end)(void *ctx, struct generate_media *media); /* also of a zeroed one */
 };
 

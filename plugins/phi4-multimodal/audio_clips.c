@@ -1,4 +1,4 @@
-/* audio_clips.c - decodes, checks and encodes the sounds of a request; see audio_clips.h. */
+/* audio_clips.c - decodes and checks the sounds of a request; see audio_clips.h. */
 #include "audio_clips.h"
 
 #include "audio_decode.h"
@@ -52,8 +52,8 @@ static int add_features(const struct media_output *o, size_t *seconds_left,
 }
 
 static int prepare_one(struct media_worker *worker, const struct media_file *file,
-                       size_t *seconds_left, struct audio_clip_features *out,
-                       struct airlock_error *err)
+                       size_t *seconds_left, const struct media_wish *wish,
+                       struct audio_clip_features *out, struct airlock_error *err)
 {
     struct media_output output = { 0 };
     if (file->size == 0)
@@ -61,7 +61,7 @@ static int prepare_one(struct media_worker *worker, const struct media_file *fil
     if (*seconds_left == 0)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "the request's sounds are too long");
     if (media_worker_decode(worker, MEDIA_SOUND, file->bytes, file->size,
-                            *seconds_left * AUDIO_RATE * sizeof(float), &output, err) < 0)
+                            *seconds_left * AUDIO_RATE * sizeof(float), wish, &output, err) < 0)
         return -1;
     const int rc = add_features(&output, seconds_left, out, err);
     media_output_free(&output);
@@ -69,7 +69,8 @@ static int prepare_one(struct media_worker *worker, const struct media_file *fil
 }
 
 int audio_clips_prepare(struct media_worker *worker, const struct media_file *files, size_t n,
-                        size_t max_seconds, struct audio_clips *out, struct airlock_error *err)
+                        size_t max_seconds, const struct media_wish *wish, struct audio_clips *out,
+                        struct airlock_error *err)
 {
     size_t left = max_seconds < AUDIO_MAX_SECONDS ? max_seconds : AUDIO_MAX_SECONDS;
     *out = (struct audio_clips){ .clip = calloc(n ? n : 1, sizeof *out->clip), .n = n };
@@ -77,7 +78,7 @@ int audio_clips_prepare(struct media_worker *worker, const struct media_file *fi
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for %zu sounds", n);
     for (size_t i = 0; i < n; i++) {
         struct audio_clip_features *clip = &out->clip[i];
-        if (prepare_one(worker, &files[i], &left, clip, err) < 0) {
+        if (prepare_one(worker, &files[i], &left, wish, clip, err) < 0) {
             audio_clips_free(out);
             return airlock_error_wrap(err, "audios[%zu]", i);
         }
@@ -96,40 +97,12 @@ void audio_clips_free(struct audio_clips *clips)
     *clips = (struct audio_clips){ 0 };
 }
 
-void audio_clips_begin(struct audio_clips_job *job, struct audio_encoder *encoder,
-                       const struct audio_clips *clips, enum audio_mode mode, void *out,
-                       size_t row_bytes)
+struct audio_input audio_clips_input(const struct audio_clips *clips, size_t i,
+                                     enum audio_mode mode)
 {
-    *job = (struct audio_clips_job){
-        .encoder = encoder, .clips = clips, .mode = mode, .out = out, .row_bytes = row_bytes
-    };
-}
-
-static int begin_next(struct audio_clips_job *job, struct airlock_error *err)
-{
-    const struct audio_clip_features *clip = &job->clips->clip[job->next++];
-    const struct audio_input input = { .features = clip->features,
-                                       .frames = clip->frames,
-                                       .alone = job->clips->n == 1,
-                                       .longest = job->clips->longest,
-                                       .mode = job->mode };
-    char *out = (char *)job->out + job->done_tokens * job->row_bytes;
-    job->done_tokens += clip->tokens;
-    job->working = true;
-    return audio_encoder_begin(job->encoder, &input, out, err);
-}
-
-int audio_clips_step(struct audio_clips_job *job, struct airlock_error *err)
-{
-    if (!job->working) {
-        if (job->next == job->clips->n)
-            return 0;
-        if (begin_next(job, err) < 0)
-            return -1;
-    }
-    const int rc = audio_encoder_step(job->encoder, err);
-    if (rc < 0)
-        return -1;
-    job->working = rc > 0;
-    return job->working || job->next < job->clips->n;
+    return (struct audio_input){ .features = clips->clip[i].features,
+                                 .frames = clips->clip[i].frames,
+                                 .alone = clips->n == 1,
+                                 .longest = clips->longest,
+                                 .mode = mode };
 }

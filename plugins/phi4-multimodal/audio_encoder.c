@@ -27,15 +27,8 @@ struct audio_encoder {
     struct ops_device *dev;
     size_t act; /* bytes of an activation */
 
-    /* The clip. */
-    struct audio_input input;
-    char *out;
-    size_t image_frames; /* that exist for the convolutions: with the padding */
-    size_t steps;        /* of the output */
-    bool padded;         /* the last chunk is filled up with zeros */
-
-    /* Where the work is: in the chunk, first tiles of subsampling, then blocks, then projection. */
-    size_t chunk, stage;
+    struct audio_job *job; /* that the step works on */
+    /* Its chunk. */
     size_t chunk_steps; /* that hold sound */
     size_t chunk_rows;  /* that are computed */
     size_t first_frame; /* of the chunk, in features on the device */
@@ -159,20 +152,19 @@ void audio_encoder_free(struct audio_encoder *e)
     free(e);
 }
 
-int audio_encoder_begin(struct audio_encoder *e, const struct audio_input *input, void *out,
-                        struct airlock_error *err)
+int audio_job_begin(struct audio_job *job, const struct audio_input *input, void *out,
+                    struct airlock_error *err)
 {
     if (input->frames == 0 || (!input->alone && input->longest < input->frames) ||
         (input->mode != AUDIO_SPEECH && input->mode != AUDIO_VISION))
         return airlock_error_set(err, AIRLOCK_E_INVALID,
                                  "audio: a clip without sound, or longer "
                                  "than the longest");
-    e->input = *input;
-    e->out = out;
-    e->image_frames = input->alone ? input->frames : input->longest;
-    e->steps = log_mel_tokens(input->frames);
-    e->padded = input->alone && e->steps > AUDIO_CHUNK;
-    e->chunk = e->stage = 0;
+    *job = (struct audio_job){ .input = *input,
+                               .out = out,
+                               .image_frames = input->alone ? input->frames : input->longest,
+                               .steps = log_mel_tokens(input->frames) };
+    job->padded = input->alone && job->steps > AUDIO_CHUNK;
     return 0;
 }
 
@@ -197,9 +189,9 @@ static uint16_t to_bf16(float f)
 /* Normalises the frames that a chunk's steps see and brings them to the device. */
 static int upload_frames(struct audio_encoder *e, struct airlock_error *err)
 {
-    const size_t begin = e->chunk * AUDIO_CHUNK * FRAMES_PER_STEP;
+    const size_t begin = e->job->chunk * AUDIO_CHUNK * FRAMES_PER_STEP;
     const size_t first = begin < REACH_BACK ? 0 : begin - REACH_BACK;
-    const size_t end = min_size(begin + e->chunk_steps * FRAMES_PER_STEP, e->image_frames);
+    const size_t end = min_size(begin + e->chunk_steps * FRAMES_PER_STEP, e->job->image_frames);
     const size_t n = (end - first) * LOG_MEL_BINS;
     /* The last chunk's frames have left the buffer when this returns. */
     const enum ops_status status = e->ops->sync(e->dev);
@@ -207,7 +199,8 @@ static int upload_frames(struct audio_encoder *e, struct airlock_error *err)
         return failed(status, "sync", err);
     for (size_t i = 0; i < n; i++) {
         const size_t frame = first + i / LOG_MEL_BINS, m = i % LOG_MEL_BINS;
-        const float x = frame < e->input.frames ? e->input.features[frame * LOG_MEL_BINS + m] : 0;
+        const float x =
+            frame < e->job->input.frames ? e->job->input.features[frame * LOG_MEL_BINS + m] : 0;
         const float y = (x - e->w->mean[m]) * e->w->invstd[m];
         if (e->ops->act == OPS_F32)
             e->host_frames[i] = y;
@@ -256,11 +249,11 @@ static int subsample(struct audio_encoder *e, size_t first, struct airlock_error
 {
     const struct audio_weights *w = e->w;
     const size_t channels = e->config->conv_channels, hidden = e->config->hidden_size;
-    const size_t size_1 = ceil_div(e->image_frames, 2), size_2 = ceil_div(size_1, 2);
-    const struct span r3 = { e->chunk * AUDIO_CHUNK + first, min_size(TILE, e->chunk_steps - first),
-                             0 };
+    const size_t size_1 = ceil_div(e->job->image_frames, 2), size_2 = ceil_div(size_1, 2);
+    const struct span r3 = { e->job->chunk * AUDIO_CHUNK + first,
+                             min_size(TILE, e->chunk_steps - first), 0 };
     const struct span r2 = seen_by(r3, size_2), r1 = seen_by(r2, size_1);
-    const struct span r0 = seen_by(r1, e->image_frames);
+    const struct span r0 = seen_by(r1, e->job->image_frames);
     const char *frames =
         (const char *)e->frames + (r0.first - e->first_frame) * LOG_MEL_BINS * e->act;
     char *x = (char *)e->x + first * hidden * e->act;
@@ -375,40 +368,41 @@ static int do_block(struct audio_encoder *e, const struct audio_block *b, struct
 /* The chunk's sound into the text model's space. */
 static int project(struct audio_encoder *e, struct airlock_error *err)
 {
-    const struct audio_projection *p = &e->w->projection[e->input.mode];
+    const struct audio_projection *p = &e->w->projection[e->job->input.mode];
     const size_t rows = e->chunk_steps, width = e->config->text_hidden;
     TRY(linear(e, e->projected, e->x, &p->up, rows, err));
     OP(gelu, e->projected, e->projected, rows * width, OPS_GELU_ERF);
-    return linear(e, e->out + e->chunk * AUDIO_CHUNK * width * e->act, e->projected, &p->down, rows,
-                  err);
+    return linear(e, (char *)e->job->out + e->job->chunk * AUDIO_CHUNK * width * e->act,
+                  e->projected, &p->down, rows, err);
 }
 
 /* ---- the order of work ----------------------------------------------------------------------- */
 
 static int begin_chunk(struct audio_encoder *e, struct airlock_error *err)
 {
-    e->chunk_steps = min_size(AUDIO_CHUNK, e->steps - e->chunk * AUDIO_CHUNK);
+    e->chunk_steps = min_size(AUDIO_CHUNK, e->job->steps - e->job->chunk * AUDIO_CHUNK);
     /* A chunk of a clip with a mask ends where its sound ends: nothing sees what is behind. */
-    e->chunk_rows = e->padded ? AUDIO_CHUNK : e->chunk_steps;
+    e->chunk_rows = e->job->padded ? AUDIO_CHUNK : e->chunk_steps;
     TRY(upload_frames(e, err));
     return fill_up(e, err);
 }
 
-int audio_encoder_step(struct audio_encoder *e, struct airlock_error *err)
+int audio_encoder_step(struct audio_encoder *e, struct audio_job *job, struct airlock_error *err)
 {
-    if (e->stage == 0 && e->chunk * AUDIO_CHUNK >= e->steps)
+    e->job = job;
+    if (job->stage == 0 && job->chunk * AUDIO_CHUNK >= job->steps)
         return 0;
-    if (e->stage == 0)
+    if (job->stage == 0)
         TRY(begin_chunk(e, err));
-    const size_t tiles = ceil_div(e->chunk_steps, TILE), stage = e->stage++;
+    const size_t tiles = ceil_div(e->chunk_steps, TILE), stage = job->stage++;
     if (stage < tiles) {
         TRY(subsample(e, stage * TILE, err));
     } else if (stage < tiles + e->w->n_blocks) {
         TRY(do_block(e, &e->w->blocks[stage - tiles], err));
     } else {
         TRY(project(e, err));
-        e->stage = 0;
-        e->chunk++;
+        job->stage = 0;
+        job->chunk++;
     }
-    return e->stage != 0 || e->chunk * AUDIO_CHUNK < e->steps;
+    return job->stage != 0 || job->chunk * AUDIO_CHUNK < job->steps;
 }

@@ -43,12 +43,29 @@ struct audio_encoder *audio_encoder_new(const struct audio_config *config,
                                         struct ops_device *dev, struct airlock_error *err);
 void audio_encoder_free(struct audio_encoder *e); /* NULL allowed */
 
-/* Begins a clip; what was begun before is given up.  out: device memory of
- * [log_mel_tokens(input->frames), text_hidden] act.  0, or -1 with err. */
-int audio_encoder_begin(struct audio_encoder *e, const struct audio_input *input, void *out,
-                        struct airlock_error *err);
+/* A clip on its way; its members are the encoder's. */
+struct audio_job {
+    struct audio_input input;
+    void *out;
+    size_t image_frames; /* that exist for the convolutions: with the padding */
+    size_t steps;        /* of the output */
+    bool padded;         /* the last chunk is filled up with zeros */
+    /* Where the work is: in the chunk, first tiles of subsampling, then blocks, then projection. */
+    size_t chunk, stage;
+};
+
+/* Begins a clip.  out: device memory of [log_mel_tokens(input->frames), text_hidden] act.
+ * 0, or -1 with err. */
+int audio_job_begin(struct audio_job *job, const struct audio_input *input, void *out,
+                    struct airlock_error *err);
 
 /* Does the next piece of work.  1: there is more; 0: out is complete; -1 with err. */
-int audio_encoder_step(struct audio_encoder *e, struct airlock_error *err);
+int audio_encoder_step(struct audio_encoder *e, struct audio_job *job, struct airlock_error *err);
+
+/* Whether the job leaves nothing in the encoder now: another may be worked on. */
+static inline bool audio_job_between(const struct audio_job *job)
+{
+    return job->stage == 0;
+}
 
 #endif

@@ -52,8 +52,9 @@ libvision_la_LIBADD = -lm
 # pictures and sounds in a prompt
 noinst_LTLIBRARIES += libmediaprompt.la
 libmediaprompt_la_SOURCES = plugins/phi4-multimodal/media_prompt.c \
-	plugins/phi4-multimodal/media_prompt.h
-libmediaprompt_la_CFLAGS = $(AM_CFLAGS) $(LIBMD_CFLAGS)
+	plugins/phi4-multimodal/media_prompt.h \
+	plugins/phi4-multimodal/media_cache.c plugins/phi4-multimodal/media_cache.h
+libmediaprompt_la_CFLAGS = $(AM_CFLAGS) $(LIBMD_CFLAGS) -pthread
 libmediaprompt_la_LIBADD = $(LIBMD_LIBS)
 if HAVE_MEDIA
 # the sounds of a request, from files to embeddings
@@ -66,6 +67,7 @@ if HAVE_MEDIA
 airlockplugin_LTLIBRARIES += plugins/phi4-multimodal.la
 plugins_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c \
 	plugins/phi4-multimodal/media.c plugins/phi4-multimodal/media.h \
+	plugins/phi4-multimodal/media_encode.c plugins/phi4-multimodal/media_encode.h \
 	plugins/phi4-multimodal/builtin_adapters.c plugins/phi4-multimodal/builtin_adapters.h
 plugins_phi4_multimodal_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) -pthread
 plugins_phi4_multimodal_la_LIBADD = libaudioclips.la libvision.la libspeech.la libmediaprompt.la \

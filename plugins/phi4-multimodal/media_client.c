@@ -15,9 +15,13 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { AT_ONCE = 4 /* files being decoded: bounds the memory of all */ };
+enum {
+    AT_ONCE = 4, /* files being decoded: bounds the memory of all */
+    POLL_MS = 50 /* between two looks at whether somebody still wants the result */
+};
 
 struct media_worker {
     char *program;
@@ -100,7 +104,11 @@ struct media_worker *media_worker_start(const char *program, struct airlock_erro
     w->program = copy;
     w->socket = -1;
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->fewer, NULL);
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->fewer, &attr);
+    pthread_condattr_destroy(&attr);
     if (start(w, err)) {
         media_worker_stop(w);
         return NULL;
@@ -218,16 +226,16 @@ static int hand_over(struct media_worker *w, const struct media_request *r, cons
 }
 
 /* Waits for the end of the pipe; true: with the byte in it. */
-static bool has_result(int pipe_end)
+static bool has_result(int pipe_end, const struct media_wish *wish)
 {
     const uint64_t until = io_now_ns() + (MEDIA_WALL_SECONDS + 2) * (uint64_t)1000000000;
     bool byte = false;
     for (;;) {
         const uint64_t now = io_now_ns();
         struct pollfd p = { pipe_end, POLLIN, 0 };
-        if (now >= until)
+        if (now >= until || media_given_up(wish))
             return false;
-        if (poll(&p, 1, (int)((until - now) / 1000000) + 1) <= 0)
+        if (poll(&p, 1, POLL_MS) <= 0)
             continue;
         char c[2];
         ssize_t n = read(pipe_end, c, sizeof c);
@@ -276,13 +284,23 @@ static int take_result(const struct job *j, size_t out_max, struct media_output 
                              result.refused ? text : "the decoder gave too much");
 }
 
-static void enter(struct media_worker *w)
+/* 0, or -1: given up while others were in work. */
+static int enter(struct media_worker *w, const struct media_wish *wish)
 {
+    bool over = false;
     pthread_mutex_lock(&w->lock);
-    while (w->in_work == AT_ONCE)
-        pthread_cond_wait(&w->fewer, &w->lock);
-    w->in_work++;
+    while (!over && w->in_work == AT_ONCE) {
+        const uint64_t at = io_now_ns() + POLL_MS * (uint64_t)1000000;
+        const struct timespec until = { .tv_sec = (time_t)(at / 1000000000),
+                                        .tv_nsec = (long)(at % 1000000000) };
+        pthread_cond_timedwait(&w->fewer, &w->lock, &until);
+        pthread_mutex_unlock(&w->lock);
+        over = media_given_up(wish);
+        pthread_mutex_lock(&w->lock);
+    }
+    w->in_work += !over;
     pthread_mutex_unlock(&w->lock);
+    return over ? -1 : 0;
 }
 
 static void leave(struct media_worker *w)
@@ -308,7 +326,8 @@ static bool worker_is_gone(struct media_worker *w)
 
 /* 0, or -1 with err; *lost: there was no answer. */
 static int run_job(struct media_worker *w, enum media_kind kind, const void *file, size_t size,
-                   size_t out_max, struct media_output *out, bool *lost, struct airlock_error *err)
+                   size_t out_max, const struct media_wish *wish, struct media_output *out,
+                   bool *lost, struct airlock_error *err)
 {
     const struct media_request r = { .kind = kind, .in_bytes = size, .out_bytes = out_max };
     struct job j;
@@ -317,8 +336,10 @@ static int run_job(struct media_worker *w, enum media_kind kind, const void *fil
     int status = hand_over(w, &r, &j, err);
     close(j.done[1]); /* or the pipe would never end */
     j.done[1] = -1;
-    *lost = status == 0 && !has_result(j.done[0]);
-    if (*lost)
+    *lost = status == 0 && !has_result(j.done[0], wish);
+    if (*lost && media_given_up(wish))
+        status = airlock_error_set(err, AIRLOCK_E_CANCELLED, "cancelled");
+    else if (*lost)
         status = airlock_error_set(err, AIRLOCK_E_REQUEST,
                                    "it cannot be decoded: its decoder crashed, or needed more than "
                                    "%d MiB or %d s",
@@ -330,7 +351,8 @@ static int run_job(struct media_worker *w, enum media_kind kind, const void *fil
 }
 
 int media_worker_decode(struct media_worker *w, enum media_kind kind, const void *file, size_t size,
-                        size_t out_max, struct media_output *out, struct airlock_error *err)
+                        size_t out_max, const struct media_wish *wish, struct media_output *out,
+                        struct airlock_error *err)
 {
     *out = (struct media_output){ 0 };
     if (size == 0)
@@ -338,11 +360,13 @@ int media_worker_decode(struct media_worker *w, enum media_kind kind, const void
     if (size > MEDIA_FILE_BYTES_MAX)
         return airlock_error_set(err, AIRLOCK_E_REQUEST, "it has %zu bytes; at most %d", size,
                                  MEDIA_FILE_BYTES_MAX);
-    enter(w);
-    bool lost;
-    int status = run_job(w, kind, file, size, out_max, out, &lost, err);
-    if (lost && worker_is_gone(w)) /* it may have died of something else */
-        status = run_job(w, kind, file, size, out_max, out, &lost, err);
+    if (enter(w, wish))
+        return airlock_error_set(err, AIRLOCK_E_CANCELLED, "cancelled");
+    bool lost = false;
+    int status = run_job(w, kind, file, size, out_max, wish, out, &lost, err);
+    if (lost && err->code != AIRLOCK_E_CANCELLED &&
+        worker_is_gone(w)) /* it may have died of something else */
+        status = run_job(w, kind, file, size, out_max, wish, out, &lost, err);
     leave(w);
     return status;
 }

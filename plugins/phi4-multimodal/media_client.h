@@ -27,11 +27,24 @@ struct media_output {
     size_t map_bytes;
 };
 
-/* Decodes a file, with at most out_max bytes of result.  0, or -1 with err: AIRLOCK_E_REQUEST with
- * a sentence when the file is refused, or when decoding it ran out of memory or time or crashed;
- * any other code is our own failure.  Any thread, several at once. */
+/* Whether the caller still wants the result; asked now and then.  given_up NULL: it does. */
+struct media_wish {
+    bool (*given_up)(void *ctx);
+    void *ctx;
+};
+
+static inline bool media_given_up(const struct media_wish *wish)
+{
+    return wish && wish->given_up && wish->given_up(wish->ctx);
+}
+
+/* Decodes a file, with at most out_max bytes of result.  wish: NULL: wanted.  0, or -1 with err:
+ * AIRLOCK_E_REQUEST with a sentence when the file is refused, or when decoding it ran out of memory
+ * or time or crashed; AIRLOCK_E_CANCELLED when it was given up; any other code is our own failure.
+ * Any thread, several at once. */
 int media_worker_decode(struct media_worker *w, enum media_kind kind, const void *file, size_t size,
-                        size_t out_max, struct media_output *out, struct airlock_error *err);
+                        size_t out_max, const struct media_wish *wish, struct media_output *out,
+                        struct airlock_error *err);
 void media_output_free(struct media_output *out); /* also of a zeroed one */
 
 #endif

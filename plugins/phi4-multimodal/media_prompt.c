@@ -142,24 +142,47 @@ enum audio_mode media_mode_audio(enum media_mode mode)
     return mode == MEDIA_VISION_SPEECH ? AUDIO_VISION : AUDIO_SPEECH;
 }
 
-static void digest_files(SHA2_CTX *sha, const struct media_file *files, size_t n)
+_Static_assert(MEDIA_KEY_BYTES == SHA256_DIGEST_LENGTH, "keys");
+
+static void add(SHA2_CTX *sha, const void *bytes, size_t size)
 {
-    uint64_t number = n;
-    SHA256Update(sha, (const unsigned char *)&number, sizeof number);
-    for (size_t i = 0; i < n; i++) {
-        number = files[i].size;
-        SHA256Update(sha, (const unsigned char *)&number, sizeof number);
-        SHA256Update(sha, files[i].bytes, files[i].size);
-    }
+    if (size > 0)
+        SHA256Update(sha, bytes, size);
 }
 
-void media_digest(const struct media_file *images, size_t n_images, const struct media_file *audios,
-                  size_t n_audios, unsigned char *out)
+/* What has no fixed size has its size before it. */
+struct media_key media_file_key(const struct media_file *file, bool is_image, const void *salt,
+                                size_t n_salt)
 {
-    _Static_assert(MEDIA_DIGEST_BYTES == SHA256_DIGEST_LENGTH, "digest");
+    struct media_key key;
+    SHA2_CTX sha;
+    const uint64_t head[] = { is_image, n_salt, file->size };
+    SHA256Init(&sha);
+    add(&sha, head, sizeof head);
+    add(&sha, salt, n_salt);
+    add(&sha, file->bytes, file->size);
+    SHA256Final(key.digest, &sha);
+    return key;
+}
+
+struct media_key media_key_with(const struct media_key *key, const uint64_t *numbers, size_t n)
+{
+    struct media_key out;
     SHA2_CTX sha;
     SHA256Init(&sha);
-    digest_files(&sha, images, n_images);
-    digest_files(&sha, audios, n_audios);
-    SHA256Final(out, &sha);
+    add(&sha, key, sizeof *key);
+    add(&sha, numbers, n * sizeof *numbers);
+    SHA256Final(out.digest, &sha);
+    return out;
+}
+
+struct media_key media_key_chain(const struct media_key *before, const struct media_key *next)
+{
+    struct media_key out;
+    SHA2_CTX sha;
+    SHA256Init(&sha);
+    add(&sha, before, sizeof *before);
+    add(&sha, next, sizeof *next);
+    SHA256Final(out.digest, &sha);
+    return out;
 }

@@ -1,6 +1,6 @@
 /*
  * media_prompt.h - pictures and sounds in a prompt: where they stand, what they switch on, and what
- * tells one request's media from another's.
+ * tells media from one another.
  *
  * <|image_1|>, <|image_2|>, ... and <|audio_1|>, ... in the content of a system or user message
  * stand for the request's pictures and sounds; in the content of an assistant or a tool they are
@@ -11,8 +11,11 @@
 #define AIRLOCK_MEDIA_PROMPT_H
 
 #include "audio_weights.h"
+#include "media_cache.h"
 
 #include "engine/chat_template.h"
+
+#include <stdbool.h>
 
 /* ---- placeholders ---------------------------------------------------------------------------- */
 
@@ -56,17 +59,19 @@ enum audio_mode media_mode_audio(enum media_mode mode);
 
 /* ---- identity -------------------------------------------------------------------------------- */
 
-enum { MEDIA_DIGEST_BYTES = 32 };
-
 struct media_file {
     const void *bytes;
     size_t size;
 };
 
-/* SHA-256 over number, order, lengths and bytes of the request's media as they came, pictures apart
- * from sounds: equal digests mean equal embeddings, the padding of a sound to a longer neighbour
- * included.  out: [MEDIA_DIGEST_BYTES]. */
-void media_digest(const struct media_file *images, size_t n_images, const struct media_file *audios,
-                  size_t n_audios, unsigned char *out);
+/* SHA-256 over the caller's salt [n_salt], the kind of file and its bytes as they came. */
+struct media_key media_file_key(const struct media_file *file, bool is_image, const void *salt,
+                                size_t n_salt);
+
+/* SHA-256 over a key and what else an embedding depends on. */
+struct media_key media_key_with(const struct media_key *key, const uint64_t *numbers, size_t n);
+
+/* SHA-256 over two keys: of a request's media so far, and of the next. */
+struct media_key media_key_chain(const struct media_key *before, const struct media_key *next);
 
 #endif

@@ -15,15 +15,19 @@ LLM_NOTE(LLM_KIND_MODEL);
 static const char options_schema[] =
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" PHI4_OPTIONS_SCHEMA ","
     "\"media_worker\":{\"type\":\"string\",\"description\":\"absolute path of the program that "
-    "decodes pictures and sounds (default: " AIRLOCK_LIBEXEC_DIR "/airlock-media-worker)\"}}}";
+    "decodes pictures and sounds (default: " AIRLOCK_LIBEXEC_DIR "/airlock-media-worker)\"},"
+    "\"media_cache_mib\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":1048576,\"default\":256,"
+    "\"description\":\"MiB of memory for the embeddings of pictures and sounds that may come "
+    "again\"}}}";
 
 static const char *const option_keys[] = { "original_prompt", "prefill_chunk", "media_worker",
-                                           NULL };
+                                           "media_cache_mib", NULL };
 
 /* The variant's own. */
 struct multimodal {
     struct media *media;
     char worker[PATH_MAX];
+    int64_t cache_mib;
 };
 
 static int init(llm_model *m, struct airlock_error *err)
@@ -33,6 +37,7 @@ static int init(llm_model *m, struct airlock_error *err)
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     m->media = own;
     strcpy(own->worker, AIRLOCK_LIBEXEC_DIR "/airlock-media-worker");
+    own->cache_mib = 256;
     own->media = media_new(&m->adapters.hook, err);
     if (!own->media)
         return -1;
@@ -46,6 +51,8 @@ static int read_options(llm_model *m, struct json_object *options, struct airloc
     const char *path = own->worker;
     if (json_get_string(options, "options.", "media_worker", &path, NULL, err) < 0)
         return -1;
+    if (json_get_int(options, "options.", "media_cache_mib", 0, 1 << 20, &own->cache_mib, err) < 0)
+        return -1;
     if (path[0] != '/' || strlen(path) >= sizeof own->worker)
         return airlock_error_set(err, AIRLOCK_E_CONFIG,
                                  "options.media_worker must be an absolute path");
@@ -56,7 +63,8 @@ static int read_options(llm_model *m, struct json_object *options, struct airloc
 static int load(llm_model *m, struct airlock_error *err)
 {
     struct multimodal *own = m->media;
-    return media_load(own->media, m->engine, m->ops, &m->options.device, m->dir, own->worker, err);
+    return media_load(own->media, m->engine, m->ops, &m->options.device, m->dir, own->worker,
+                      (size_t)own->cache_mib << 20, err);
 }
 
 static void unload(llm_model *m)
@@ -74,10 +82,9 @@ static int begin(void *ctx, const llm_request *r, struct chat_message *messages,
     return media_calls.begin(((struct multimodal *)ctx)->media, r, messages, n, media, err);
 }
 
-static int embed(void *ctx, struct generate_media *media, const llm_sink *sink,
-                 struct airlock_error *err)
+static int embed(void *ctx, struct generate_media *media, struct airlock_error *err)
 {
-    return media_calls.embed(((struct multimodal *)ctx)->media, media, sink, err);
+    return media_calls.embed(((struct multimodal *)ctx)->media, media, err);
 }
 
 static void end(void *ctx, struct generate_media *media)

@@ -34,11 +34,8 @@ struct vision_encoder {
     void *staged;          /* [PATCHES, the wider] act: on its way */
     int32_t host_ids[PATCHES];
     uint8_t host_seen[PATCHES];
-    float *features; /* [n_crops, FEATURES, hidden] of this picture */
 
-    const struct image_canvas *canvas; /* NULL: nothing to do */
-    void *out;
-    size_t next_crop, next_layer, next_token;
+    struct vision_job *job; /* that the step works on */
 };
 
 static int failed(enum ops_status status, const char *op, struct airlock_error *err)
@@ -147,9 +144,9 @@ static int embed(struct vision_encoder *e, struct airlock_error *err)
 {
     const size_t hidden = e->w->hidden;
     size_t rows, cols;
-    image_crop(e->canvas, e->next_crop, e->crop);
+    image_crop(e->job->canvas, e->job->next_crop, e->crop);
     cut_patches(e->numbers, e->crop);
-    image_crop_valid(&e->canvas->plan, e->next_crop, &rows, &cols);
+    image_crop_valid(&e->job->canvas->plan, e->job->next_crop, &rows, &cols);
     place_patches(e, rows, cols);
     OP(upload, e->ids, e->host_ids, sizeof e->host_ids);
     OP(upload, e->seen, e->host_seen, sizeof e->host_seen);
@@ -209,7 +206,7 @@ static int feed_forward(struct vision_encoder *e, const struct vision_layer *l,
 static int pool(struct vision_encoder *e, struct airlock_error *err)
 {
     const size_t hidden = e->w->hidden;
-    float *out = e->features + e->next_crop * FEATURES * hidden;
+    float *out = e->job->features + e->job->next_crop * FEATURES * hidden;
     if (fetch(e, e->numbers, e->x, PATCHES * hidden, err))
         return -1;
     for (size_t f = 0; f < FEATURES; f++, out += hidden) {
@@ -227,7 +224,7 @@ static int pool(struct vision_encoder *e, struct airlock_error *err)
 /* Row of the picture's sequence: tiles, glb_GN, crop 0. */
 static const float *row_of(const struct vision_encoder *e, size_t token)
 {
-    const struct image_plan *p = &e->canvas->plan;
+    const struct image_plan *p = &e->job->canvas->plan;
     const size_t hidden = e->w->hidden, width = p->used_cols + 1, tiles = p->used_rows * width;
     size_t crop = 0, row, col;
     if (token == tiles)
@@ -244,67 +241,69 @@ static const float *row_of(const struct vision_encoder *e, size_t token)
             return e->w->row_end;
         crop = 1 + row / SIDE * p->cols + col / SIDE;
     }
-    return e->features + ((crop * SIDE + row % SIDE) * SIDE + col % SIDE) * hidden;
+    return e->job->features + ((crop * SIDE + row % SIDE) * SIDE + col % SIDE) * hidden;
 }
 
 /* out = down(gelu(up(rows))) for the next rows */
 static int project(struct vision_encoder *e, struct airlock_error *err)
 {
     const size_t hidden = e->w->hidden, text = e->config->text_hidden;
-    const size_t left = e->canvas->plan.tokens - e->next_token;
+    const size_t left = e->job->canvas->plan.tokens - e->job->next_token;
     const size_t n = left < PROJECT_ROWS ? left : PROJECT_ROWS;
     for (size_t i = 0; i < n; i++)
-        memcpy(e->numbers + i * hidden, row_of(e, e->next_token + i), hidden * sizeof(float));
+        memcpy(e->numbers + i * hidden, row_of(e, e->job->next_token + i), hidden * sizeof(float));
     if (send(e, e->rows, e->numbers, n * hidden, err) ||
         linear(e, e->projected, e->rows, &e->w->up, n, err)) /* [n, text_hidden] */
         return -1;
     OP(gelu, e->projected, e->projected, n * text, OPS_GELU_ERF);
-    void *out = (char *)e->out + e->next_token * text * e->act;
+    void *out = (char *)e->job->out + e->job->next_token * text * e->act;
     if (linear(e, out, e->projected, &e->w->down, n, err))
         return -1;
-    e->next_token += n;
+    e->job->next_token += n;
     return 0;
 }
 
 /* ---- the steps ------------------------------------------------------------------------------- */
 
-int vision_encoder_step(struct vision_encoder *e, struct airlock_error *err)
+int vision_encoder_step(struct vision_encoder *e, struct vision_job *job, struct airlock_error *err)
 {
-    if (!e->canvas)
+    e->job = job;
+    if (job->done)
         return 0;
-    const size_t crops = image_n_crops(&e->canvas->plan);
-    if (e->next_crop < crops) {
-        const struct vision_layer *l = &e->w->layers[e->next_layer];
-        if ((e->next_layer == 0 && embed(e, err)) || attend(e, l, err) || feed_forward(e, l, err))
+    if (job->next_crop == image_n_crops(&job->canvas->plan)) {
+        if (project(e, err))
             return -1;
-        if (++e->next_layer < e->w->n_layers)
-            return 1;
-        if (pool(e, err))
-            return -1;
-        e->next_layer = 0;
-        e->next_crop++;
-        return 1;
+        job->done = job->next_token == job->canvas->plan.tokens;
+        return !job->done;
     }
-    if (project(e, err))
+    const struct vision_layer *l = &e->w->layers[job->next_half / 2];
+    if (job->next_half == 0 && embed(e, err))
         return -1;
-    if (e->next_token < e->canvas->plan.tokens)
+    if (job->next_half % 2 == 0 ? attend(e, l, err) : feed_forward(e, l, err))
+        return -1;
+    if (++job->next_half < 2 * e->w->n_layers)
         return 1;
-    e->canvas = NULL;
-    return 0;
+    if (pool(e, err))
+        return -1;
+    job->next_half = 0;
+    job->next_crop++;
+    return 1;
 }
 
-int vision_encoder_begin(struct vision_encoder *e, const struct image_canvas *canvas, void *out,
-                         struct airlock_error *err)
+int vision_job_begin(struct vision_job *job, const struct vision_encoder *e,
+                     const struct image_canvas *canvas, void *out, struct airlock_error *err)
 {
-    free(e->features);
-    e->features = malloc(image_n_crops(&canvas->plan) * FEATURES * e->w->hidden * sizeof(float));
-    e->canvas = NULL;
-    if (!e->features)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for a picture");
-    e->canvas = canvas;
-    e->out = out;
-    e->next_crop = e->next_layer = e->next_token = 0;
-    return 0;
+    *job = (struct vision_job){ .canvas = canvas, .out = out };
+    job->features = malloc(image_n_crops(&canvas->plan) * FEATURES * e->w->hidden * sizeof(float));
+    return job->features
+               ? 0
+               : airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for a picture");
+}
+
+void vision_job_end(struct vision_job *job)
+{
+    free(job->features);
+    *job = (struct vision_job){ .done = true };
 }
 
 /* ---- set up ---------------------------------------------------------------------------------- */
@@ -378,6 +377,5 @@ void vision_encoder_free(struct vision_encoder *e)
     free(e->crop);
     free(e->numbers);
     free(e->staged);
-    free(e->features);
     free(e);
 }

@@ -21,6 +21,8 @@
 #include "image_crops.h"
 #include "vision_weights.h"
 
+#include <stdbool.h>
+
 struct vision_encoder; /* buffers for activations, allocated once */
 
 /* All four must outlive the encoder.  NULL: err says why. */
@@ -30,13 +32,32 @@ struct vision_encoder *vision_encoder_new(const struct vision_config *config,
                                           struct airlock_error *err);
 void vision_encoder_free(struct vision_encoder *e); /* NULL allowed */
 
-/* Begins a picture; what was begun before is given up.  canvas stays until the work is done.
- * out: device memory of [canvas->plan.tokens, text_hidden] act.  0, or -1 with err. */
-int vision_encoder_begin(struct vision_encoder *e, const struct image_canvas *canvas, void *out,
-                         struct airlock_error *err);
+/* A picture on its way; its members are the encoder's. */
+struct vision_job {
+    const struct image_canvas *canvas;
+    void *out;
+    float *features;             /* host: [n_crops, 16 x 16, hidden] */
+    size_t next_crop, next_half; /* crop, and half layer of it, to be computed next */
+    size_t next_token;           /* to be projected next */
+    bool done;
+};
 
-/* Does the next piece of work: a layer of a crop, or the projection of some rows.  1: there is
+/* Begins a picture.  canvas stays until the work is done.  out: device memory of
+ * [canvas->plan.tokens, text_hidden] act.  0, or -1 with nothing to end and err. */
+int vision_job_begin(struct vision_job *job, const struct vision_encoder *e,
+                     const struct image_canvas *canvas, void *out, struct airlock_error *err);
+void vision_job_end(struct vision_job *job); /* done, or given up */
+
+/* Does the next piece of work: half a layer of a crop, or the projection of some rows.  1: there is
  * more; 0: out is complete; -1 with err. */
-int vision_encoder_step(struct vision_encoder *e, struct airlock_error *err);
+int vision_encoder_step(struct vision_encoder *e, struct vision_job *job,
+                        struct airlock_error *err);
+
+/* Whether the job leaves nothing in the encoder now, and enough is left to do that another may be
+ * worked on first. */
+static inline bool vision_job_between(const struct vision_job *job)
+{
+    return job->next_half == 0 && job->next_token == 0;
+}
 
 #endif

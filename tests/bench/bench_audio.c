@@ -69,9 +69,10 @@ static double encode(struct audio_encoder *e, const struct audio_input *in, void
     const double begin = now();
     double last = begin;
     *longest = 0;
-    if (audio_encoder_begin(e, in, out, &err) < 0)
+    struct audio_job job;
+    if (audio_job_begin(&job, in, out, &err) < 0)
         fail("begin");
-    for (int rc; (rc = audio_encoder_step(e, &err)) != 0;) {
+    for (int rc; (rc = audio_encoder_step(e, &job, &err)) != 0;) {
         if (rc < 0)
             fail("step");
         const double t = now();
