@@ -157,8 +157,8 @@ START_TEST(a_recording_cannot_name_a_container)
     static const char model[] =
         "\r\n--b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n%s";
     static const char *const models[] = { "phi/echo", "echo",
-                                          "phi/echo\r\n--b0\r\nContent-Disposition: form-data; "
-                                          "name=\"model\"\r\n\r\nphi/echo" };
+                                          ("phi/echo\r\n--b0\r\nContent-Disposition: form-data; "
+                                           "name=\"model\"\r\n\r\nphi/echo") };
     for (size_t i = 0; i < 3; i++) {
         struct answer a;
         char body[1024], text[2048];
