@@ -231,7 +231,7 @@ typedef struct airlock_transcription_request {
     airlock_audio audio;
     const char *language; /* ISO 639-1, eg: "de"; NULL: the model hears for itself */
     const char *prompt;   /* a text whose spelling and style are to be followed; NULL: none */
-    int use_temperature;  /* 0: the model's own choice */
+    long use_temperature; /* 0: the model's own choice */
     double temperature;   /* 0 (always the likeliest) to 1 */
 } airlock_transcription_request;
 
@@ -272,8 +272,8 @@ AIRLOCK_API void airlock_free(char *text); /* NULL is fine */
 /*
  * Writes text that is not trusted (what a model says) so that it can do nothing to a terminal:
  * control characters but tab and line feed, what turns the direction of writing, what cannot be
- * seen, and bytes that are not UTF-8 come out as \x1b or \u202e.  text: whole characters.  0, or -1:
- * out cannot be written to.
+ * seen, and bytes that are not UTF-8 come out as \x1b or \u202e.  text: whole characters.  0, or
+ * -1: out cannot be written to.
  */
 AIRLOCK_API int airlock_print(FILE *out, const char *text, size_t size);
 
