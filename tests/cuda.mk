@@ -1,5 +1,5 @@
 # cuda.mk - the CUDA ops without a GPU: compiled as host C++ by way of tests/cuda_emu and run under AddressSanitizer.
-emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/fiber.h tests/cuda_emu/launch.h tests/cuda_emu/mma_emu.h \
+emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/emu_counts.h tests/cuda_emu/fiber.h tests/cuda_emu/launch.h tests/cuda_emu/mma_emu.h \
 	tests/cuda_emu/include/cuda_runtime.h tests/cuda_emu/include/cuda_bf16.h \
 	tests/cuda_emu/include/cuda_fp16.h tests/cuda_emu/include/cublasLt.h
 EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/gpu/pack tests/gpu/run tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
@@ -31,7 +31,8 @@ emu_ldadd = libops_cuda_emu.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
 ops_cuda_cppflags = $(AM_CPPFLAGS) -DOPS_UNDER_TEST=ops_cuda_face -I$(top_srcdir)/tests
 ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
-	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
+	tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
 tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
@@ -54,6 +55,16 @@ tests_cuda_emu_test_ops_invariance_CPPFLAGS = $(ops_cuda_cppflags)
 tests_cuda_emu_test_ops_invariance_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_ops_invariance_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_ops_invariance_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_sample_SOURCES = tests/test_ops_sample.c plugins/engine/sampler.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_sample_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_sample_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_sample_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_sample_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_decode_graphs_SOURCES = tests/test_decode_graphs.c
+tests_cuda_emu_test_decode_graphs_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' -DCOUNTED_BY_EMULATION
+tests_cuda_emu_test_decode_graphs_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_decode_graphs_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_decode_graphs_LDADD = libops_cuda_emu.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
 tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
 tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
@@ -71,7 +82,7 @@ EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
 if HAVE_CUDA
 # The same on a real GPU; skipped where there is none.  tests/gpu/pack takes them to a machine that has one.
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
-	tests/gpu/test_ops_invariance tests/gpu/test_logits
+	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
 gpu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) -pthread
@@ -91,6 +102,14 @@ tests_gpu_test_ops_invariance_SOURCES = tests/test_ops_invariance.c $(ops_cuda_f
 tests_gpu_test_ops_invariance_CPPFLAGS = $(ops_cuda_cppflags)
 tests_gpu_test_ops_invariance_CFLAGS = $(gpu_cflags)
 tests_gpu_test_ops_invariance_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_sample_SOURCES = tests/test_ops_sample.c plugins/engine/sampler.c $(ops_cuda_fixture)
+tests_gpu_test_ops_sample_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_sample_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_sample_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_decode_graphs_SOURCES = tests/test_decode_graphs.c
+tests_gpu_test_decode_graphs_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
+tests_gpu_test_decode_graphs_CFLAGS = $(gpu_cflags)
+tests_gpu_test_decode_graphs_LDADD = libphi4.la $(CHECK_LIBS)
 tests_gpu_test_logits_SOURCES = tests/test_logits.c
 tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_logits_CFLAGS = $(gpu_cflags)

@@ -169,7 +169,7 @@ static inline int number_hook(void *ctx, size_t site, const void *x, void *y, si
     return 0;
 }
 
-static const struct linear_hook number_adapters = { NULL, number_hook };
+static const struct linear_hook number_adapters = { .apply = number_hook };
 
 /* numbers[n] is adapter n. */
 static inline const void *const *adapter_numbers(void)

@@ -26,7 +26,7 @@ static int gate_hook(void *ctx, size_t site, const void *x, void *y, size_t rows
 
 START_TEST(a_cancelled_request_gives_its_blocks_back_and_others_go_on)
 {
-    static const struct linear_hook gate = { NULL, gate_hook };
+    static const struct linear_hook gate = { .apply = gate_hook };
     const void *adapter = &gate;
     sem_init(&entered, 0, 0);
     sem_init(&go_on, 0, 0);
@@ -189,7 +189,7 @@ static int watch_hook(void *ctx, size_t site, const void *x, void *y, size_t row
     return 0;
 }
 
-static const struct linear_hook watching = { NULL, watch_hook };
+static const struct linear_hook watching = { .apply = watch_hook };
 
 /* The engine's thread will stop in its first step, until go_on. */
 static struct engine *open_watched(struct engine_options o)

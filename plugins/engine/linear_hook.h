@@ -10,6 +10,7 @@
 #include "common/error.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Linear layers that adapters may change; site = layer * LINEAR_SITES + one of these. */
 enum { LINEAR_QKV, LINEAR_O, LINEAR_GATE_UP, LINEAR_DOWN, LINEAR_SITES };
@@ -28,6 +29,14 @@ struct linear_hook {
      * of ops.act, on the device.  Called by the engine's thread.  0, or -1 with err. */
     int (*apply)(void *ctx, size_t site, const void *x, void *y, size_t rows,
                  const struct linear_segment *segments, size_t n_segments,
+                 struct airlock_error *err);
+    /*
+     * Called before each step with the adapters of its rows, each once; rows: of the step.  Sees to
+     * it that apply() for them enqueues and no more: memory is there, copies are on their way.
+     * *epoch is another number whenever apply() would enqueue something else than before for the
+     * same segments.  NULL: nothing is to be made ready, and steps with adapters are not recorded.
+     */
+    int (*begin)(void *ctx, const void *const *adapters, size_t n, size_t rows, uint64_t *epoch,
                  struct airlock_error *err);
 };
 

@@ -20,8 +20,10 @@ libengine_la_SOURCES += \
 	plugins/engine/rope.c plugins/engine/rope.h \
 	plugins/engine/kv_cache.c plugins/engine/kv_cache.h \
 	plugins/engine/linear_hook.c plugins/engine/linear_hook.h \
-	plugins/engine/phi4_forward.c plugins/engine/phi4_forward.h \
+	plugins/engine/phi4_forward.c plugins/engine/phi4_forward.h plugins/engine/phi4_forward_state.h \
+	plugins/engine/forward_inputs.c plugins/engine/decode_graphs.c \
 	plugins/engine/sampler.c plugins/engine/sampler.h \
+	plugins/engine/sample_batch.c plugins/engine/sample_batch.h \
 	plugins/engine/stop_strings.c plugins/engine/stop_strings.h \
 	plugins/engine/siphash.c plugins/engine/siphash.h \
 	plugins/engine/prefix_cache.c plugins/engine/prefix_cache.h \

@@ -34,6 +34,8 @@ struct phi4_forward_options {
     /* Asked before each layer; true: give the step up.  NULL: never. */
     bool (*give_up)(void *ctx);
     void *give_up_ctx;
+    bool no_graphs;          /* decode steps are not recorded */
+    size_t graph_min_length; /* tokens up to which recorded steps are of one kind; 0: 1024 */
 };
 
 enum forward_logits { FORWARD_NO_LOGITS, FORWARD_LAST_LOGITS, FORWARD_ALL_LOGITS };
@@ -70,6 +72,39 @@ void phi4_forward_free(struct phi4_forward *f); /* NULL allowed */
  * be computed again. */
 int phi4_forward_step(struct phi4_forward *f, const struct forward_seq *seqs, size_t n_seqs,
                       float *logits, struct airlock_error *err);
+
+/* How the next tokens are chosen on the device (ops.sample); all arrays are the host's. */
+struct forward_sampling {
+    size_t limit;                     /* only ids below are chosen */
+    const struct ops_choice *choices; /* [rows of logits] */
+    const struct ops_bias *bias;      /* [n_bias], at most FORWARD_MAX_BIAS */
+    const struct ops_seen *seen;      /* [n_seen], at most FORWARD_MAX_SEEN */
+    const uint32_t *masks;            /* [n_masks, forward_mask_words], at most max_logits */
+    size_t n_bias, n_seen, n_masks;
+    struct ops_chosen *chosen; /* [rows of logits] out */
+    const bool *keep;          /* [rows of logits]: true: the row's logits are downloaded too */
+};
+
+enum { FORWARD_MAX_BIAS = 1 << 12, FORWARD_MAX_SEEN = 1 << 16 }; /* of a step */
+
+static inline size_t forward_mask_words(const struct phi4_config *config)
+{
+    return (config->vocab_size + 31) / 32;
+}
+
+/* The same step, which also chooses the next token of each row of logits; only where ops.sample is
+ * there.  logits: [rows of logits, vocab_size], of which only the rows to keep are written. */
+int phi4_forward_choose(struct phi4_forward *f, const struct forward_seq *seqs, size_t n_seqs,
+                        const struct forward_sampling *sampling, float *logits,
+                        struct airlock_error *err);
+
+/* How decode steps were enqueued, since the start. */
+struct forward_graph_counts {
+    uint64_t plain;    /* as they are */
+    uint64_t recorded; /* recorded, and run for the first time */
+    uint64_t replayed; /* by what an earlier step recorded */
+};
+struct forward_graph_counts phi4_forward_graph_counts(const struct phi4_forward *f);
 
 /* Attention's geometry for a configuration. */
 struct ops_heads phi4_heads(const struct phi4_config *config);

@@ -1,6 +1,7 @@
 /* sampler.c - penalties, temperature, top_k and top_p by partial selection, and the draw. */
 #include "sampler.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,14 @@ static uint64_t xoshiro256ss(uint64_t s[4])
 static double uniform(struct sampler *s)
 {
     return (double)(xoshiro256ss(s->rng) >> 11) * 0x1p-53;
+}
+
+/* The next number of uniform(), in units of 2^-53, which stays the next. */
+static uint64_t peek_uniform(const struct sampler *s)
+{
+    uint64_t rng[4];
+    memcpy(rng, s->rng, sizeof rng);
+    return xoshiro256ss(rng) >> 11;
 }
 
 /* ---- what was seen --------------------------------------------------------------------------- */
@@ -300,8 +309,8 @@ static size_t select_mass(struct sampler_candidate *c, size_t n, double mass)
     return high > 0 ? high : 1;
 }
 
-/* Puts the k best in front, and those that equal the k-th; how many. */
-static size_t select_best(struct sampler_candidate *c, size_t n, size_t k)
+/* The k-th best score, 1 <= k <= n; moves candidates. */
+static float kth_by_selection(struct sampler_candidate *c, size_t n, size_t k)
 {
     size_t low = 0, high = n;
     while (high - low > 1) {
@@ -313,11 +322,7 @@ static size_t select_best(struct sampler_candidate *c, size_t n, size_t k)
         else
             low = at + 1;
     }
-    size_t kept = k;
-    for (size_t i = k; i < n; i++)
-        if (c[i].score == c[k - 1].score)
-            swap(c, i, kept++);
-    return kept;
+    return c[k - 1].score;
 }
 
 /* ---- the draw -------------------------------------------------------------------------------- */
@@ -332,7 +337,7 @@ static size_t collect(const float *scores, size_t n, float threshold, struct sam
     return kept;
 }
 
-/* The candidates after top_k; at least one. */
+/* The candidates after top_k, by id; at least one. */
 static size_t keep_top_k(const struct sampler *s, const float *scores, size_t limit,
                          struct sampler_candidate *order)
 {
@@ -341,24 +346,50 @@ static size_t keep_top_k(const struct sampler *s, const float *scores, size_t li
     if (k > 0 && k <= HEAP_MAX_K)
         return collect(scores, limit, kth_by_heap(scores, limit, k), order);
     size_t n = collect(scores, limit, -INFINITY, order);
-    return k > 0 && k < n ? select_best(order, n, k) : n;
+    if (k == 0 || k >= n)
+        return n;
+    return collect(scores, limit, kth_by_selection(order, n, k), order);
 }
 
+/* Gives each its weight, exp((score - best) / temperature); their sum. */
+static double weigh(struct sampler_candidate *c, size_t n, double best, double temperature)
+{
+    double total = 0;
+    for (size_t i = 0; i < n; i++) {
+        c[i].weight = exp(((double)c[i].score - best) / temperature);
+        total += c[i].weight;
+    }
+    return total;
+}
+
+/* The candidates that top_p leaves, again by id; how many. */
+static size_t keep_top_p(const float *scores, size_t limit, struct sampler_candidate *c, size_t n,
+                         double mass)
+{
+    n = select_mass(c, n, mass);
+    struct sampler_candidate last = c[0];
+    for (size_t i = 1; i < n; i++)
+        if (before(&last, &c[i]))
+            last = c[i];
+    n = collect(scores, limit, last.score, c);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!before(&last, &c[i]))
+            c[kept++] = c[i];
+    return kept;
+}
+
+/* Candidates stand in order of their ids, so that a drawn number means the same token whoever
+ * looks it up (ops.sample does). */
 static int32_t draw(struct sampler *s, const float *scores, size_t limit, float best,
                     struct sampler_work *work)
 {
     struct sampler_candidate *c = work->order;
     size_t n = keep_top_k(s, scores, limit, c);
-    double total = 0;
-    for (size_t i = 0; i < n; i++) {
-        c[i].weight = exp(((double)c[i].score - best) / s->params.temperature);
-        total += c[i].weight;
-    }
+    double total = weigh(c, n, best, s->params.temperature);
     if (s->params.top_p < 1) {
-        n = select_mass(c, n, s->params.top_p * total);
-        total = 0;
-        for (size_t i = 0; i < n; i++)
-            total += c[i].weight;
+        n = keep_top_p(scores, limit, c, n, s->params.top_p * total);
+        total = weigh(c, n, best, s->params.temperature);
     }
     double mark = uniform(s) * total;
     for (size_t i = 0; i < n; i++) {
@@ -384,6 +415,39 @@ int32_t sampler_pick(struct sampler *s, const float *logits, size_t limit, const
     if ((s->params.repetition_penalty != 1 || counts(&s->params)) && seen_add(s, id, 1))
         return -2;
     return id;
+}
+
+/* ---- choosing on the device ------------------------------------------------------------------ */
+
+void sampler_describe(const struct sampler *s, struct ops_choice *choice, struct ops_bias *bias,
+                      struct ops_seen *seen)
+{
+    const struct sampler_params *p = &s->params;
+    const float temperature = (float)p->temperature;
+    choice->sample = p->do_sample;
+    choice->uniform = peek_uniform(s);
+    choice->temperature = temperature < FLT_MIN   ? FLT_MIN
+                          : temperature > FLT_MAX ? FLT_MAX
+                                                  : temperature;
+    choice->top_p = p->top_p;
+    choice->top_k = p->top_k > 0 && p->top_k <= INT32_MAX ? (int32_t)p->top_k : 0;
+    choice->repetition_penalty = (float)p->repetition_penalty;
+    for (size_t i = 0; i < s->n_bias; i++)
+        bias[i] = (struct ops_bias){ s->bias[i].id, s->bias[i].bias };
+    for (size_t i = 0; i < s->n_seen; i++) {
+        double times = s->seen[i].generated;
+        float subtract =
+            times > 0 ? (float)(p->presence_penalty + p->frequency_penalty * times) : 0.0f;
+        seen[i] = (struct ops_seen){ s->seen[i].id, subtract };
+    }
+}
+
+int sampler_accept(struct sampler *s, int32_t id, bool drawn)
+{
+    if (drawn)
+        xoshiro256ss(s->rng);
+    bool remember = s->params.repetition_penalty != 1 || counts(&s->params);
+    return remember && seen_add(s, id, 1) ? -1 : 0;
 }
 
 /* ---- log-probabilities ----------------------------------------------------------------------- */

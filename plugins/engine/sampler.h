@@ -6,11 +6,14 @@
  * (OpenAI's: over the answer only), then, when sampling, temperature, top_k, top_p, and a draw.
  * Without do_sample the likeliest token is taken (the lowest id of equals) and temperature, top_k
  * and top_p mean nothing, as in the original.  Tokens tied with the k-th stay, as there.  The draw
- * is by xoshiro256** (Blackman and Vigna 2018) from the seed: same seed, parameters and logits,
- * same tokens.  One sampler per sequence; one thread at a time.
+ * is by xoshiro256** (Blackman and Vigna 2018) from the seed, along the tokens left in order of
+ * their ids: same seed, parameters and logits, same tokens.  One sampler per sequence; one thread
+ * at a time.
  */
 #ifndef AIRLOCK_SAMPLER_H
 #define AIRLOCK_SAMPLER_H
+
+#include "ops/ops.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,7 +74,17 @@ void sampler_free(struct sampler *s);
 int32_t sampler_pick(struct sampler *s, const float *logits, size_t limit, const uint32_t *allowed,
                      struct sampler_work *work);
 
-enum { SAMPLER_MAX_LOGPROBS = 20 };
+/*
+ * The same choice made by ops.sample: describe it, and remember what came of it.  Fills in choice
+ * but for logprobs, mask and where the lists begin; bias: [n_bias], seen: [n_seen].  The sampler
+ * stays as it is until sampler_accept(): drawn tells that the choice used a random number.  0, or
+ * -1: out of memory.
+ */
+void sampler_describe(const struct sampler *s, struct ops_choice *choice, struct ops_bias *bias,
+                      struct ops_seen *seen);
+int sampler_accept(struct sampler *s, int32_t id, bool drawn);
+
+enum { SAMPLER_MAX_LOGPROBS = OPS_MAX_LOGPROBS };
 
 struct sampler_logprob {
     int32_t id;

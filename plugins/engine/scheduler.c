@@ -147,7 +147,10 @@ static int allocate(struct scheduler *s, struct airlock_error *err)
     s->seqs = calloc(o->max_batch, sizeof *s->seqs);
     s->logits = calloc(o->max_batch * s->vocab, sizeof *s->logits);
     s->prefixes = prefix_cache_new(o->kv);
-    if (!s->prefixes || !s->running || !s->planned || !s->seqs || !s->logits ||
+    s->device_chooses = o->forward.ops->sample != NULL;
+    if ((s->device_chooses &&
+         sample_batch_init(&s->sample, o->forward.config, o->max_batch, s->limit)) ||
+        !s->prefixes || !s->running || !s->planned || !s->seqs || !s->logits ||
         sampler_work_init(&s->work_space, s->vocab))
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
                                  "out of memory for %zu sequences at once; lower max_batch",
@@ -164,6 +167,7 @@ static void scheduler_free(struct scheduler *s)
     free(s->seqs);
     free(s->logits);
     sampler_work_free(&s->work_space);
+    sample_batch_free(&s->sample);
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->swept);
     pthread_mutex_destroy(&s->lock);

@@ -7,6 +7,7 @@
 #ifndef AIRLOCK_SCHEDULER_STATE_H
 #define AIRLOCK_SCHEDULER_STATE_H
 
+#include "sample_batch.h"
 #include "ticket.h"
 
 enum {
@@ -39,7 +40,9 @@ struct scheduler {
     size_t n_planned;
     float *logits; /* [max_batch, vocab] */
     struct sampler_work work_space;
-    size_t vocab, limit; /* rows of the head; ids that may be chosen */
+    bool device_chooses;        /* ops.sample is there */
+    struct sample_batch sample; /* then: the choices of this step */
+    size_t vocab, limit;        /* rows of the head; ids that may be chosen */
 };
 
 /* ---- scheduler.c; under the lock ---- */

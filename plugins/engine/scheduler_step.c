@@ -29,6 +29,39 @@ static int no_memory(struct airlock_error *err)
     return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for an answer");
 }
 
+/* What follows from a choice.  0, or -1 with err. */
+static int accept_choice(struct scheduler_ticket *t, int32_t id, bool constrained,
+                         struct airlock_error *err)
+{
+    if (id == -1 && constrained)
+        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
+                                 "no token that the constraint allows has a finite logit");
+    if (id == -1)
+        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
+                                 "the model computed no finite logit after %zu tokens", t->n_ids);
+    if (id < 0)
+        return no_memory(err);
+    return t->constraint ? constraint_advance(t->constraint, id, err) : 0;
+}
+
+/* Takes the next token of t as the device chose it. */
+static int take_chosen(struct scheduler_ticket *t, const struct ops_chosen *chosen,
+                       bool constrained, struct scheduler_token *token, struct airlock_error *err)
+{
+    if (accept_choice(t, chosen->id, constrained, err))
+        return -1;
+    if (sampler_accept(&t->sampler, chosen->id, chosen->drawn))
+        return no_memory(err);
+    token->id = chosen->id;
+    if (t->logprobs < 0)
+        return 0;
+    token->logprob = chosen->logprob;
+    token->n_top = (size_t)chosen->n_top;
+    for (size_t i = 0; i < token->n_top; i++)
+        token->top[i] = (struct sampler_logprob){ chosen->top_id[i], chosen->top_logprob[i] };
+    return 0;
+}
+
 /* Chooses the next token of t.  0, or -1 with err. */
 static int choose(struct scheduler *s, struct scheduler_ticket *t, const float *logits,
                   struct scheduler_token *token, struct airlock_error *err)
@@ -37,15 +70,7 @@ static int choose(struct scheduler *s, struct scheduler_ticket *t, const float *
     if (t->constraint && constraint_mask(t->constraint, &allowed, err))
         return -1;
     int32_t id = sampler_pick(&t->sampler, logits, s->limit, allowed, &s->work_space);
-    if (id == -1 && allowed)
-        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
-                                 "no token that the constraint allows has a finite logit");
-    if (id == -1)
-        return airlock_error_set(err, AIRLOCK_E_INTERNAL,
-                                 "the model computed no finite logit after %zu tokens", t->n_ids);
-    if (id < 0)
-        return no_memory(err);
-    if (t->constraint && constraint_advance(t->constraint, id, err))
+    if (accept_choice(t, id, allowed != NULL, err))
         return -1;
     token->id = id;
     if (t->logprobs >= 0) {
@@ -126,15 +151,18 @@ static void keep_computed(struct scheduler *s, double seconds)
 /* Takes the results of a step that went well. */
 static void collect(struct scheduler *s)
 {
-    const float *logits = s->logits;
+    size_t row = 0; /* of logits */
     for (size_t i = 0; i < s->n_planned; i++) {
         struct scheduler_ticket *t = s->planned[i];
         if (!t->wants_logits)
             continue;
         struct airlock_error err;
         struct scheduler_token token = { 0 };
-        int status = choose(s, t, logits, &token, &err);
-        logits += s->vocab;
+        int status = s->device_chooses && !s->sample.keep[row]
+                         ? take_chosen(t, &s->sample.chosen[row], s->sample.choices[row].mask >= 0,
+                                       &token, &err)
+                         : choose(s, t, s->logits + row * s->vocab, &token, &err);
+        row++;
 
         pthread_mutex_lock(&s->lock);
         if (!t->first_token_ns) {
@@ -173,11 +201,38 @@ static void step_failed(struct scheduler *s, const struct airlock_error *err)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Tells the device how to choose.  A mask that cannot be made is asked for again, and its error
+ * told, when the token is chosen here. */
+static void prepare_choices(struct scheduler *s)
+{
+    sample_batch_clear(&s->sample);
+    for (size_t i = 0; i < s->n_planned; i++) {
+        struct scheduler_ticket *t = s->planned[i];
+        if (!t->wants_logits)
+            continue;
+        struct airlock_error err;
+        const uint32_t *allowed = NULL;
+        bool failed = t->constraint && constraint_mask(t->constraint, &allowed, &err);
+        sample_batch_add(&s->sample, &t->sampler, allowed, t->logprobs);
+        if (failed)
+            s->sample.keep[s->sample.n - 1] = true;
+    }
+}
+
+static int compute(struct scheduler *s, struct airlock_error *err)
+{
+    if (!s->device_chooses)
+        return phi4_forward_step(s->forward, s->seqs, s->n_planned, s->logits, err);
+    prepare_choices(s);
+    return phi4_forward_choose(s->forward, s->seqs, s->n_planned, &s->sample.sampling, s->logits,
+                               err);
+}
+
 void scheduler_step(struct scheduler *s)
 {
     struct airlock_error err;
     uint64_t start = io_now_ns();
-    if (phi4_forward_step(s->forward, s->seqs, s->n_planned, s->logits, &err)) {
+    if (compute(s, &err)) {
         step_failed(s, &err);
         return;
     }

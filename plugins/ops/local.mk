@@ -18,9 +18,9 @@ cuda_ops_headers = plugins/ops/cuda/attention.h plugins/ops/cuda/attention_tile.
 	plugins/ops/cuda/heads.cuh plugins/ops/cuda/kernel.cuh plugins/ops/cuda/matmul.h \
 	plugins/ops/cuda/mma.cuh
 cuda_ops_sources = plugins/ops/cuda/attention.cu plugins/ops/cuda/cublaslt.cu \
-	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/lora.cu \
+	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/graph.cu plugins/ops/cuda/lora.cu \
 	plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/rope.cu \
-	plugins/ops/cuda/rows.cu
+	plugins/ops/cuda/rows.cu plugins/ops/cuda/sampling.cu
 EXTRA_DIST += plugins/ops/no_cuda.c plugins/ops/cuda/cuda_ops.c plugins/ops/cuda/cublaslt_api.c \
 	$(cuda_ops_sources) $(cuda_ops_headers)
 if HAVE_CUDA

@@ -48,6 +48,7 @@ enum {
 };
 
 struct ops_device; /* the device's own: thread pool, or CUDA context and stream */
+struct ops_graph;  /* enqueued ops, to be enqueued again */
 
 /* Threads of somebody else, used instead of an own pool: runs fn(arg, i) for i < n, returns when
  * all are done. */
@@ -164,6 +165,61 @@ struct ops_conv {
 
 enum { OPS_CONV_MAX_TAPS = 81 };
 
+/* ---- choosing tokens ---- */
+
+enum { OPS_MAX_LOGPROBS = 20 };
+
+/* Logit bias: score[id] += value. */
+struct ops_bias {
+    int32_t id;
+    float value;
+};
+
+/* A token that was seen: score[id] is divided by the repetition penalty, or multiplied when it is
+ * negative, and subtract is taken off. */
+struct ops_seen {
+    int32_t id;
+    float subtract;
+};
+
+/* How the next token of one row is chosen: engine/sampler.h has the order and the meaning. */
+struct ops_choice {
+    double top_p;     /* (0, 1] */
+    uint64_t uniform; /* the random number, in units of 2^-53 */
+    float temperature;
+    float repetition_penalty;
+    int32_t sample;             /* 0: the likeliest token; what stands above means nothing */
+    int32_t top_k;              /* 0: no limit */
+    int32_t logprobs;           /* alternatives to tell, at most OPS_MAX_LOGPROBS; -1: tell none */
+    int32_t mask;               /* which of the masks says what is permitted; -1: all is */
+    int32_t first_bias, n_bias; /* its part of the biases, of one id in their order */
+    int32_t first_seen, n_seen; /* its part of the seen, each id once */
+};
+
+struct ops_chosen {
+    int32_t id;    /* -1: no permitted logit is a number */
+    int32_t drawn; /* 1: uniform was used */
+    float logprob; /* of id, when logprobs >= 0: log of the softmax over all vocab logits */
+    int32_t n_top;
+    int32_t top_id[OPS_MAX_LOGPROBS]; /* [n_top] likeliest below limit, best first, equals by id */
+    float top_logprob[OPS_MAX_LOGPROBS];
+};
+
+/* One call of sample; arrays are on the device. */
+struct ops_sampling {
+    size_t rows, vocab;
+    size_t limit;                     /* only ids below are chosen; 1 .. vocab */
+    float *logits;                    /* [rows, vocab]; rows with biases or seen are changed */
+    const struct ops_choice *choices; /* [rows] */
+    const struct ops_bias *bias;      /* [room_bias] */
+    const struct ops_seen *seen;      /* [room_seen] */
+    const uint32_t *masks;            /* [masks, mask_words]: bit id % 32 of word id / 32 */
+    size_t room_bias, room_seen, mask_words;
+    struct ops_chosen *chosen;    /* [rows] out */
+    bool any_scores;              /* host: some row has biases or seen */
+    bool any_draws, any_logprobs; /* host: some row samples; some row wants logprobs */
+};
+
 struct ops {
     const char *name;   /* "cpu" or "cuda" */
     enum ops_dtype act; /* CPU: OPS_F32; CUDA: OPS_BF16 */
@@ -191,6 +247,11 @@ struct ops {
     /* Copies to host memory; everything enqueued before is done when it returns. */
     enum ops_status (*download)(struct ops_device *dev, void *host, const void *from, size_t bytes);
     enum ops_status (*sync)(struct ops_device *dev);
+
+    /* Zeroed host memory that the device copies from and to by itself (page-locked); NULL: out of
+     * memory.  Both functions NULL: any host memory is as good. */
+    void *(*host_alloc)(struct ops_device *dev, size_t bytes);
+    void (*host_free)(struct ops_device *dev, void *p);
 
     /* Makes m of host weights that stay mapped until matrix_free (the CPU uses them in place). */
     enum ops_status (*matrix_load)(struct ops_device *dev, struct ops_matrix *m, const void *host,
@@ -230,7 +291,8 @@ struct ops {
      * rotary_dim/2, turn by the row's angle (Su et al. 2021, NeoX pairing):
      *   a' = a cos - b sin,  b' = b cos + a sin;  dims from rotary_dim on stay.
      * cos, sin: [rows, rotary_dim / 2] float32, attention scaling included.  K (turned) and V of
-     * row r go to token slot[r] of kv: block slot / OPS_KV_BLOCK, place slot % OPS_KV_BLOCK.
+     * row r go to token slot[r] of kv: block slot / OPS_KV_BLOCK, place slot % OPS_KV_BLOCK.  On
+     * CUDA a negative slot is padding, for which the cache is not written.
      */
     enum ops_status (*rope_kv)(struct ops_device *dev, void *qkv, const float *cos,
                                const float *sin, const int32_t *slot, size_t rows,
@@ -242,7 +304,7 @@ struct ops {
      * n_kv_heads).  o: [rows, n_heads * head_dim] act; qkv as rope_kv left it (only Q is read).
      * Softmax and sums in float32.  Error: relative to max |v| 2^-14 on the CPU; 2^-7 on CUDA,
      * where each probability is rounded to bf16 (2^-9, in the sum as well) and the result once
-     * more.
+     * more.  There a sequence of length 0 is padding: its row gets zeros.
      */
     enum ops_status (*attention)(struct ops_device *dev, void *o, const void *qkv,
                                  const struct ops_batch *batch, const struct ops_heads *heads,
@@ -317,6 +379,35 @@ struct ops {
     /* y[r, j, i] = x[r, i, j].  x: [rows, a, b] act; y: [rows, b, a] act, not x.  Exact. */
     enum ops_status (*transpose)(struct ops_device *dev, void *y, const void *x, size_t rows,
                                  size_t a, size_t b);
+
+    /*
+     * Chooses the next token of each row as the CPU's sampler does (engine/sampler.h), so that no
+     * logits leave the device.  NULL: logits are downloaded and chosen from on the CPU.
+     * Guarantee: scores (bias, penalties) have the CPU's bits.  Without sample: the CPU's token.
+     * With it: each weight exp((score - best) / temperature) is off by at most 2^-18 of the sum of
+     * all weights taken together, so the token is the CPU's unless the random number, or top_p,
+     * lies that near to the border between two tokens.  top_k, and ties in it, are exact.  Sums are
+     * of integers: a row's result has the same bits in any company.  Log-probabilities: 2^-16.
+     */
+    enum ops_status (*sample)(struct ops_device *dev, const struct ops_sampling *s);
+
+    /*
+     * Recording: what ops enqueue between graph_begin and graph_end on this device's stream, by
+     * this device or another that shares the stream, is kept instead of done; graph_run enqueues
+     * all of it, as often as wanted, with the numbers and addresses that the ops were given: only
+     * what lies on the device may be different then.  Between the two nothing is allocated, freed,
+     * copied from or to the host, or waited for.  An op that would need more memory than it holds
+     * fails: run it once without recording before.  All five are NULL where nothing is recorded.
+     */
+    enum ops_status (*graph_begin)(struct ops_device *dev);
+    /* *graph NULL: makes one; else turns it into what was recorded, which is cheaper when that
+     * consists of the same kernels.  Not OPS_OK: nothing is recorded, *graph is NULL, and the ops
+     * since graph_begin were not done. */
+    enum ops_status (*graph_end)(struct ops_device *dev, struct ops_graph **graph);
+    enum ops_status (*graph_run)(struct ops_device *dev, struct ops_graph *graph);
+    /* False: memory that the graph's ops use has moved since; record it again. */
+    bool (*graph_current)(struct ops_device *dev, const struct ops_graph *graph);
+    void (*graph_free)(struct ops_device *dev, struct ops_graph *graph); /* NULL allowed */
 };
 
 enum { OPS_LORA_MAX_RANK = 2048 };

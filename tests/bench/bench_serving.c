@@ -58,7 +58,7 @@ static int apply(void *ctx, size_t site, const void *x, void *y, size_t rows,
     return airlock_error_set(err, AIRLOCK_E_INTERNAL, "lora");
 }
 
-static const struct linear_hook hook = { NULL, apply };
+static const struct linear_hook hook = { .apply = apply };
 
 /* Small random numbers: 0x3c00 is 2^-7 in bf16. */
 static uint16_t *random_matrix(size_t numbers)

@@ -145,13 +145,42 @@ static cublasStatus_t heuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublas
     return CUBLAS_STATUS_SUCCESS;
 }
 
+struct emu_product {
+    const uint16_t *a, *b;
+    void *y;
+    emu_lt_layout a_is, b_is, y_is;
+    void *workspace;
+    size_t workspace_bytes;
+};
+
+static cudaError_t multiply(const emu_product &p)
+{
+    const size_t most = 4096; /* the library writes there */
+    memset(p.workspace, emu::POISON, p.workspace_bytes < most ? p.workspace_bytes : most);
+    for (uint64_t j = 0; j < p.y_is.cols; j++) {
+        for (uint64_t i = 0; i < p.y_is.rows; i++) {
+            float sum = 0;
+            for (uint64_t k = 0; k < p.a_is.rows; k++)
+                sum += bf16_to_float(p.a[i * (uint64_t)p.a_is.ld + k]) *
+                       bf16_to_float(p.b[j * (uint64_t)p.b_is.ld + k]);
+            const uint64_t at = j * (uint64_t)p.y_is.ld + i;
+            if (p.y_is.type == CUDA_R_32F)
+                static_cast<float *>(p.y)[at] = sum;
+            else
+                static_cast<uint16_t *>(p.y)[at] = float_to_bf16(sum);
+        }
+    }
+    return cudaSuccess;
+}
+
 static cublasStatus_t matmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t d, const void *alpha,
                              const void *a, cublasLtMatrixLayout_t a_is, const void *b,
                              cublasLtMatrixLayout_t b_is, const void *beta, const void *,
                              cublasLtMatrixLayout_t, void *y, cublasLtMatrixLayout_t y_is,
                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t bytes,
-                             cudaStream_t)
+                             cudaStream_t stream)
 {
+    static const char is_product = 0;
     float one, zero;
     memcpy(&one, alpha, sizeof one);
     memcpy(&zero, beta, sizeof zero);
@@ -161,22 +190,17 @@ static cublasStatus_t matmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t d, const 
          reinterpret_cast<uintptr_t>(y)) %
             16)
         return CUBLAS_STATUS_INVALID_VALUE;
-    memset(workspace, emu::POISON, bytes < 4096 ? bytes : 4096); /* the library writes there */
-    const uint16_t *aw = static_cast<const uint16_t *>(a), *bw = static_cast<const uint16_t *>(b);
-    for (uint64_t j = 0; j < y_is->cols; j++) {
-        for (uint64_t i = 0; i < y_is->rows; i++) {
-            float sum = 0;
-            for (uint64_t k = 0; k < a_is->rows; k++)
-                sum += bf16_to_float(aw[i * (uint64_t)a_is->ld + k]) *
-                       bf16_to_float(bw[j * (uint64_t)b_is->ld + k]);
-            const uint64_t at = j * (uint64_t)y_is->ld + i;
-            if (y_is->type == CUDA_R_32F)
-                static_cast<float *>(y)[at] = sum;
-            else
-                static_cast<uint16_t *>(y)[at] = float_to_bf16(sum);
-        }
-    }
-    return CUBLAS_STATUS_SUCCESS;
+    const emu_product p = { static_cast<const uint16_t *>(a),
+                            static_cast<const uint16_t *>(b),
+                            y,
+                            *a_is,
+                            *b_is,
+                            *y_is,
+                            workspace,
+                            bytes };
+    return emu_enqueue(stream, &is_product, [p] { return multiply(p); }) == cudaSuccess
+               ? CUBLAS_STATUS_SUCCESS
+               : CUBLAS_STATUS_EXECUTION_FAILED;
 }
 
 int lt_api_load(struct lt_api *api, const char **why)

@@ -2,10 +2,14 @@
  * once. */
 #include "include/cuda_runtime.h"
 
+#include "emu_counts.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 static const size_t DEFAULT_SHARED = 48 * 1024, MOST_SHARED = 99 * 1024; /* sm_86, sm_89 */
 
@@ -53,9 +57,130 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
     return cudaSuccess;
 }
 
+/* ---- streams and graphs ---- */
+
+struct emu_node {
+    const void *what;
+    std::function<cudaError_t()> work;
+};
+struct emu_graph {
+    std::vector<emu_node> nodes;
+};
+struct emu_stream {
+    bool captured, invalid;
+    emu_graph graph;
+};
+struct emu_event {
+    bool recorded;
+};
+
+/* The stream that this thread captures: meanwhile it must not allocate, free or wait. */
+static thread_local cudaStream_t capturing;
+
+/* What a step may not do but once, or at all. */
+static thread_local emu_counts counts;
+
+struct emu_counts emu_counts_now()
+{
+    return counts;
+}
+
+static cudaError_t forbidden()
+{
+    if (!capturing)
+        return cudaSuccess;
+    capturing->invalid = true;
+    return cudaErrorStreamCaptureUnsupported;
+}
+
+cudaError_t emu_enqueue(cudaStream_t stream, const void *what, std::function<cudaError_t()> work)
+{
+    if (!stream || !stream->captured) {
+        counts.enqueued++;
+        return work();
+    }
+    if (stream->invalid)
+        return cudaErrorStreamCaptureInvalidated;
+    stream->graph.nodes.push_back({ what, std::move(work) });
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
+{
+    if (stream->captured || capturing || mode != cudaStreamCaptureModeThreadLocal)
+        return cudaErrorInvalidValue;
+    stream->captured = true;
+    stream->invalid = getenv("AIRLOCK_EMU_NO_CAPTURE") != nullptr;
+    capturing = stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    *graph = nullptr;
+    if (!stream->captured || capturing != stream)
+        return cudaErrorInvalidValue;
+    stream->captured = false;
+    capturing = nullptr;
+    emu_graph all = std::move(stream->graph);
+    stream->graph = {};
+    if (stream->invalid)
+        return cudaErrorStreamCaptureInvalidated;
+    *graph = new emu_graph(std::move(all));
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    *exec = new emu_graph(*graph);
+    return cudaSuccess;
+}
+
+/* As the driver: the same kernels in the same order, with any parameters and grids. */
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
+                                cudaGraphExecUpdateResultInfo *info)
+{
+    bool same = exec->nodes.size() == graph->nodes.size();
+    for (size_t i = 0; same && i < graph->nodes.size(); i++)
+        same = exec->nodes[i].what == graph->nodes[i].what;
+    info->result = !same;
+    if (!same)
+        return cudaErrorGraphExecUpdateFailure;
+    *exec = *graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    if (stream->captured)
+        return cudaErrorInvalidValue;
+    cudaError_t rc = cudaSuccess;
+    counts.enqueued++;
+    for (size_t i = 0; rc == cudaSuccess && i < exec->nodes.size(); i++)
+        rc = exec->nodes[i].work();
+    return rc;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    delete exec;
+    return cudaSuccess;
+}
+
+/* ---- memory ---- */
+
 cudaError_t cudaMalloc(void **p, size_t bytes)
 {
     *p = nullptr;
+    counts.allocations++;
+    if (forbidden() != cudaSuccess)
+        return cudaErrorStreamCaptureUnsupported;
     if (bytes == 0)
         return cudaSuccess;
     if (bytes > size_t(1) << 30 || posix_memalign(p, 256, bytes) != 0)
@@ -70,6 +195,9 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
 
 cudaError_t cudaFree(void *p)
 {
+    counts.allocations++;
+    if (forbidden() != cudaSuccess)
+        return cudaErrorStreamCaptureUnsupported;
     free(p);
     return cudaSuccess;
 }
@@ -84,24 +212,24 @@ cudaError_t cudaFreeHost(void *p)
     return cudaFree(p);
 }
 
-cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
+static const char is_memset = 0, is_copy = 0;
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t stream)
 {
-    memset(p, value, bytes);
-    return cudaSuccess;
+    return emu_enqueue(stream, &is_memset, [=] {
+        memset(p, value, bytes);
+        return cudaSuccess;
+    });
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream)
 {
-    memmove(to, from, bytes);
-    return cudaSuccess;
+    return emu_enqueue(stream, &is_copy, [=] {
+        memmove(to, from, bytes);
+        return cudaSuccess;
+    });
 }
-
-struct emu_stream {
-    int unused;
-};
-struct emu_event {
-    bool recorded;
-};
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
@@ -117,7 +245,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return cudaSuccess;
+    counts.waits++;
+    return forbidden();
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
@@ -140,7 +269,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 
 cudaError_t cudaEventSynchronize(cudaEvent_t)
 {
-    return cudaSuccess;
+    counts.waits++;
+    return forbidden();
 }
 
 cudaError_t cudaGetLastError()

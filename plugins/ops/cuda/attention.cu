@@ -129,7 +129,8 @@ static __global__ void __launch_bounds__(CUDA_MAX_HEAD_DIM) attention_fold(const
         sum = fold_value(sum, part[a.head_dim + 1], f);
         o = fold_value(o, part[threadIdx.x], f);
     }
-    a.o[((size_t)row * a.n_heads + head) * a.head_dim + threadIdx.x] = __float2bfloat16_rn(o / sum);
+    a.o[((size_t)row * a.n_heads + head) * a.head_dim + threadIdx.x] =
+        __float2bfloat16_rn(chunks == 0 ? 0.0f : o / sum);
 }
 
 /* ---- prompts --------------------------------------------------------------------------------- */

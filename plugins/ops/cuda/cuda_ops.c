@@ -24,6 +24,8 @@ const struct ops *ops_cuda(const char **why)
         .upload = cuda_upload,
         .download = cuda_download,
         .sync = cuda_sync,
+        .host_alloc = cuda_host_alloc,
+        .host_free = cuda_host_free,
         .matrix_load = cuda_matrix_load,
         .matrix_free = cuda_matrix_free,
         .embedding = cuda_embedding,
@@ -35,6 +37,12 @@ const struct ops *ops_cuda(const char **why)
         .attention = cuda_attention,
         .swiglu = cuda_swiglu,
         .lora = cuda_lora,
+        .sample = cuda_sample,
+        .graph_begin = cuda_graph_begin,
+        .graph_end = cuda_graph_end,
+        .graph_run = cuda_graph_run,
+        .graph_current = cuda_graph_current,
+        .graph_free = cuda_graph_free,
     };
     *why = NULL;
     return &table;

@@ -21,6 +21,8 @@ void cuda_free(struct ops_device *dev, void *p);
 enum ops_status cuda_upload(struct ops_device *dev, void *to, const void *host, size_t bytes);
 enum ops_status cuda_download(struct ops_device *dev, void *host, const void *from, size_t bytes);
 enum ops_status cuda_sync(struct ops_device *dev);
+void *cuda_host_alloc(struct ops_device *dev, size_t bytes);
+void cuda_host_free(struct ops_device *dev, void *p);
 
 enum ops_status cuda_matrix_load(struct ops_device *dev, struct ops_matrix *m, const void *host,
                                  enum ops_dtype dtype, size_t rows, size_t cols);
@@ -46,6 +48,13 @@ enum ops_status cuda_swiglu(struct ops_device *dev, void *y, const void *gate_up
                             size_t dim);
 enum ops_status cuda_lora(struct ops_device *dev, void *y, const void *x, size_t rows, size_t in,
                           size_t out, const struct ops_lora_segment *segments, size_t n_segments);
+enum ops_status cuda_sample(struct ops_device *dev, const struct ops_sampling *s);
+
+enum ops_status cuda_graph_begin(struct ops_device *dev);
+enum ops_status cuda_graph_end(struct ops_device *dev, struct ops_graph **graph);
+enum ops_status cuda_graph_run(struct ops_device *dev, struct ops_graph *graph);
+bool cuda_graph_current(struct ops_device *dev, const struct ops_graph *graph);
+void cuda_graph_free(struct ops_device *dev, struct ops_graph *graph);
 
 #ifdef __cplusplus
 }

@@ -25,6 +25,7 @@ void cuda_close(struct ops_device *dev)
     lt_close(dev->lt);
     scratch_free(&dev->parts);
     scratch_free(&dev->low_rank);
+    scratch_free(&dev->sampling);
     cuda_staging_free(dev);
     if (dev->own_stream && dev->stream)
         cudaStreamDestroy(dev->stream);
@@ -141,6 +142,24 @@ void cuda_free(struct ops_device *dev, void *p)
         cudaFree(p); /* waits for what uses it */
 }
 
+void *cuda_host_alloc(struct ops_device *dev, size_t bytes)
+{
+    void *p = NULL;
+    if (bytes > SIZE_MAX / 2 || cudaSetDevice(dev->ordinal) != cudaSuccess)
+        return NULL;
+    if (cudaHostAlloc(&p, bytes ? bytes : 1, cudaHostAllocDefault) != cudaSuccess) {
+        cudaGetLastError();
+        return NULL;
+    }
+    return memset(p, 0, bytes);
+}
+
+void cuda_host_free(struct ops_device *dev, void *p)
+{
+    if (p && cudaSetDevice(dev->ordinal) == cudaSuccess)
+        cudaFreeHost(p);
+}
+
 static enum ops_status copy(struct ops_device *dev, void *to, const void *from, size_t bytes,
                             enum cudaMemcpyKind kind)
 {
@@ -171,12 +190,15 @@ enum ops_status cuda_scratch_reserve(struct ops_device *dev, struct cuda_scratch
 {
     if (bytes <= s->bytes)
         return OPS_OK;
+    if (dev->recording)
+        return OPS_E_MEMORY;
     cudaError_t rc = cudaSetDevice(dev->ordinal);
     if (rc == cudaSuccess)
         rc = cudaStreamSynchronize(dev->stream);
     if (rc != cudaSuccess)
         return cuda_status(rc);
     scratch_free(s);
+    dev->moves++;
     rc = cudaMalloc(&s->data, bytes);
     if (rc != cudaSuccess) {
         cudaGetLastError();

@@ -30,10 +30,13 @@ struct ops_device {
     int ordinal;
     cudaStream_t stream;
     bool own_stream;
-    struct lt *lt; /* cuBLASLt: library, handle, plans; NULL: ops_open.no_products */
+    struct lt *lt;                /* cuBLASLt: library, handle, plans; NULL: ops_open.no_products */
     struct cuda_scratch parts;    /* of attention: one result per chunk */
     struct cuda_scratch low_rank; /* A x of LoRA, float32 */
+    struct cuda_scratch sampling; /* what its kernels hand on */
     struct cuda_staging staging;
+    bool recording;      /* between graph_begin and graph_end */
+    uint64_t moves;      /* times that scratch memory moved: recorded ops use its old place */
     size_t matrix_bytes; /* held by matrix_load */
     char description[320];
 };
@@ -45,7 +48,8 @@ static inline enum ops_status cuda_status(cudaError_t rc)
                                              : OPS_E_DEVICE;
 }
 
-/* Holds at least bytes afterwards (contents are lost).  Waits for the device when it grows. */
+/* Holds at least bytes afterwards (contents are lost).  Waits for the device when it grows, which
+ * it refuses while ops are recorded. */
 enum ops_status cuda_scratch_reserve(struct ops_device *dev, struct cuda_scratch *s, size_t bytes);
 
 /* Bytes to the device through page-locked memory: convert(to, from, n) fills n numbers of a slot,

@@ -29,9 +29,10 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_heads(rope_args a)
     bf16 *x = a.qkv + ((size_t)row * all + head) * a.head_dim;
     const bool is_k = head >= a.n_heads && head < a.n_heads + a.n_kv_heads;
     const bool is_v = head >= a.n_heads + a.n_kv_heads;
-    bf16 *cache = is_k   ? a.k + place_of(a, row, head - a.n_heads)
-                  : is_v ? a.v + place_of(a, row, head - a.n_heads - a.n_kv_heads)
-                         : NULL;
+    bf16 *cache = a.slot[row] < 0 ? NULL
+                  : is_k          ? a.k + place_of(a, row, head - a.n_heads)
+                  : is_v          ? a.v + place_of(a, row, head - a.n_heads - a.n_kv_heads)
+                                  : NULL;
     const unsigned pairs = is_v ? 0 : a.half;
     for (unsigned i = threadIdx.x; i < pairs; i += ROPE_THREADS) {
         const float c = a.cos[(size_t)row * a.half + i], s = a.sin[(size_t)row * a.half + i];

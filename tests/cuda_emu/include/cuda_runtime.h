@@ -153,6 +153,31 @@ inline float __fmul_rn(float a, float b)
     return a * b;
 }
 
+inline float __fadd_rn(float a, float b)
+{
+    return a + b;
+}
+
+inline float __fsub_rn(float a, float b)
+{
+    return a - b;
+}
+
+inline float __fdiv_rn(float a, float b)
+{
+    return a / b;
+}
+
+inline unsigned long long __float2ull_rn(float x)
+{
+    return static_cast<unsigned long long>(std::nearbyint(x));
+}
+
+inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
+{
+    return static_cast<unsigned long long>(static_cast<unsigned __int128>(a) * b >> 64);
+}
+
 inline float __expf(float x)
 {
     return std::exp(x);
@@ -177,11 +202,20 @@ enum cudaError {
     cudaErrorInvalidConfiguration = 9,
     cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
-    cudaErrorInvalidDevice = 101
+    cudaErrorInvalidDevice = 101,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorGraphExecUpdateFailure = 910
 };
 typedef enum cudaError cudaError_t;
 typedef struct emu_stream *cudaStream_t;
 typedef struct emu_event *cudaEvent_t;
+typedef struct emu_graph *cudaGraph_t;
+typedef struct emu_graph *cudaGraphExec_t;
+enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
+typedef struct {
+    int result;
+} cudaGraphExecUpdateResultInfo;
 
 enum cudaMemcpyKind {
     cudaMemcpyHostToHost,
@@ -232,6 +266,15 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
+                                 unsigned long long flags);
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph,
+                                cudaGraphExecUpdateResultInfo *info);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 cudaError_t cudaGetLastError();
 const char *cudaGetErrorString(cudaError_t error);
 
@@ -239,6 +282,9 @@ const char *cudaGetErrorString(cudaError_t error);
  */
 cudaError_t emu_allow_shared(const void *kernel, size_t bytes);
 cudaError_t emu_check_launch(const void *kernel, const cudaLaunchConfig_t *config);
+/* Does the work, or keeps it while the stream is captured; what: the kernel, or which other work,
+ * for cudaGraphExecUpdate to compare. */
+cudaError_t emu_enqueue(cudaStream_t stream, const void *what, std::function<cudaError_t()> work);
 
 template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute, int value)
 {
@@ -254,9 +300,11 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
     if (rc != cudaSuccess)
         return rc;
     const std::tuple<std::decay_t<Formal>...> args(std::forward<Actual>(actual)...);
-    emu::run_grid(config->gridDim, config->blockDim, config->dynamicSmemBytes,
-                  [&] { std::apply(kernel, args); });
-    return cudaSuccess;
+    const cudaLaunchConfig_t c = *config;
+    return emu_enqueue(c.stream, reinterpret_cast<const void *>(kernel), [c, kernel, args] {
+        emu::run_grid(c.gridDim, c.blockDim, c.dynamicSmemBytes, [&] { std::apply(kernel, args); });
+        return cudaSuccess;
+    });
 }
 
 #endif
