@@ -32,7 +32,7 @@ ops_cuda_cppflags = $(AM_CPPFLAGS) -DOPS_UNDER_TEST=ops_cuda_face -I$(top_srcdir
 ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
-	tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+	tests/cuda_emu/test_residents tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
 tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
@@ -65,6 +65,10 @@ tests_cuda_emu_test_decode_graphs_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"c
 tests_cuda_emu_test_decode_graphs_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_decode_graphs_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
 tests_cuda_emu_test_decode_graphs_LDADD = libops_cuda_emu.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+tests_cuda_emu_test_residents_SOURCES = tests/test_residents.c
+tests_cuda_emu_test_residents_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_residents_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_residents_LDADD = libops_cuda_emu.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
 tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
 tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
@@ -82,7 +86,8 @@ EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
 if HAVE_CUDA
 # The same on a real GPU; skipped where there is none.  tests/gpu/pack takes them to a machine that has one.
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
-	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs tests/gpu/test_logits
+	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs \
+	tests/gpu/test_residents tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
 gpu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) -pthread
@@ -110,6 +115,9 @@ tests_gpu_test_decode_graphs_SOURCES = tests/test_decode_graphs.c
 tests_gpu_test_decode_graphs_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_decode_graphs_CFLAGS = $(gpu_cflags)
 tests_gpu_test_decode_graphs_LDADD = libphi4.la $(CHECK_LIBS)
+tests_gpu_test_residents_SOURCES = tests/test_residents.c
+tests_gpu_test_residents_CFLAGS = $(gpu_cflags)
+tests_gpu_test_residents_LDADD = libphi4.la $(CHECK_LIBS)
 tests_gpu_test_logits_SOURCES = tests/test_logits.c
 tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_logits_CFLAGS = $(gpu_cflags)

@@ -170,7 +170,7 @@ START_TEST(an_adapter_is_found_until_it_is_detached)
     attach(&a, &singly, 1);
     ck_assert_int_eq(adapters_attach(&adapters, &a, &err), -1);
     ck_assert_int_eq(err.code, AIRLOCK_E_INVALID);
-    adapter_binding_free(adapters_detach(&adapters, &a));
+    adapter_binding_free(&adapters, adapters_detach(&adapters, &a));
     ck_assert_ptr_null(adapters_find(&adapters, &a));
     ck_assert_ptr_null(adapters_detach(&adapters, &a));
 }

@@ -201,11 +201,19 @@ struct engine *engine_open(const struct engine_options *options, struct airlock_
     return e;
 }
 
-void engine_close(struct engine *e)
+void engine_stop(struct engine *e)
 {
     if (!e)
         return;
     scheduler_stop(e->scheduler);
+    e->scheduler = NULL;
+}
+
+void engine_close(struct engine *e)
+{
+    if (!e)
+        return;
+    engine_stop(e);
     turns_destroy(&e->turns);
     if (e->dev) {
         kv_cache_free(&e->kv);

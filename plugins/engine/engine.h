@@ -43,7 +43,9 @@ struct engine_options {
 
 /* Reads and checks everything, pages the weights in, starts the thread.  NULL: err says why. */
 struct engine *engine_open(const struct engine_options *options, struct airlock_error *err);
-/* All tickets are released.  NULL allowed. */
+/* No step is computed any more; all tickets are released.  The device stays.  NULL allowed. */
+void engine_stop(struct engine *e);
+/* The same, and gives all back.  NULL allowed. */
 void engine_close(struct engine *e);
 
 const struct phi4_config *engine_config(const struct engine *e);

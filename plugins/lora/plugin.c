@@ -25,7 +25,7 @@ struct llm_adapter_inst {
     llm_lora_target *targets; /* of adapter.targets, in the same order */
     const struct ops *ops;
     int ordinal;            /* CUDA device */
-    struct ops_device *dev; /* CUDA: holds what targets point to; CPU: NULL */
+    struct ops_device *dev; /* CUDA: what targets point to was made with it; CPU: NULL */
     pthread_mutex_t lock;
     struct worker *idle;
 };
@@ -139,8 +139,8 @@ static void lora_close(llm_adapter_inst *inst)
     }
     pthread_mutex_destroy(&inst->lock);
     for (size_t i = 0; inst->dev && inst->targets && i < inst->adapter.n; i++) {
-        inst->ops->free(inst->dev, (void *)(uintptr_t)inst->targets[i].a);
-        inst->ops->free(inst->dev, (void *)(uintptr_t)inst->targets[i].b);
+        inst->ops->host_free(inst->dev, (void *)(uintptr_t)inst->targets[i].a);
+        inst->ops->host_free(inst->dev, (void *)(uintptr_t)inst->targets[i].b);
     }
     inst->ops->close(inst->dev);
     peft_adapter_free(&inst->adapter);
@@ -224,30 +224,31 @@ static llm_status read_adapter(llm_adapter_inst *inst, const llm_host *host,
     return status;
 }
 
-/* Copies A and B of all targets to the device. */
-static llm_status upload_targets(llm_adapter_inst *inst, llm_error *err)
+/* Moves A and B of all targets to host memory that the device reads by itself: the model keeps
+ * those that are used in the device's own, as far as its budget goes. */
+static llm_status place_targets(llm_adapter_inst *inst, llm_error *err)
 {
     const struct ops *ops = inst->ops;
-    enum ops_status status = OPS_OK;
-    for (size_t i = 0; i < inst->adapter.n && status == OPS_OK; i++) {
-        const struct peft_target *t = &inst->adapter.targets[i];
+    for (size_t i = 0; i < inst->adapter.n; i++) {
+        struct peft_target *t = &inst->adapter.targets[i];
         llm_lora_target *to = &inst->targets[i];
         const size_t number = ops_dtype_size(t->dtype);
-        const size_t a = t->rank * t->in_dim * number, b = t->rank * t->out_dim * number;
-        to->a = (uint64_t)(uintptr_t)ops->alloc(inst->dev, a);
-        to->b = (uint64_t)(uintptr_t)ops->alloc(inst->dev, b);
-        status = to->a && to->b ? ops->upload(inst->dev, (void *)(uintptr_t)to->a, t->a, a)
-                                : OPS_E_MEMORY;
-        if (status == OPS_OK)
-            status = ops->upload(inst->dev, (void *)(uintptr_t)to->b, t->b, b);
+        const size_t a = (size_t)t->rank * t->in_dim * number;
+        const size_t b = (size_t)t->rank * t->out_dim * number;
+        void *a_to = ops->host_alloc(inst->dev, a), *b_to = ops->host_alloc(inst->dev, b);
+        to->a = (uint64_t)(uintptr_t)a_to;
+        to->b = (uint64_t)(uintptr_t)b_to;
+        if (!a_to || !b_to)
+            return fail(err, LLM_E_NO_MEMORY,
+                        "lora: no page-locked memory for the adapter's %zu MiB",
+                        (size_t)inst->adapter.bytes >> 20);
+        memcpy(a_to, t->a, a);
+        memcpy(b_to, t->b, b);
+        free(t->a);
+        free(t->b);
+        t->a = t->b = NULL;
     }
-    if (status == OPS_OK)
-        status = ops->sync(inst->dev);
-    if (status == OPS_E_MEMORY)
-        return fail(err, LLM_E_NO_MEMORY,
-                    "lora: the GPU has no room left for the adapter's %zu MiB",
-                    (size_t)inst->adapter.bytes >> 20);
-    return status == OPS_OK ? LLM_OK : fail(err, LLM_E_DEVICE, "lora: the device failed");
+    return LLM_OK;
 }
 
 static llm_status make_targets(llm_adapter_inst *inst, llm_error *err)
@@ -266,7 +267,7 @@ static llm_status make_targets(llm_adapter_inst *inst, llm_error *err)
                                               inst->dev ? 0 : (uint64_t)(uintptr_t)t->a,
                                               inst->dev ? 0 : (uint64_t)(uintptr_t)t->b };
     }
-    return inst->dev ? upload_targets(inst, err) : LLM_OK;
+    return inst->dev ? place_targets(inst, err) : LLM_OK;
 }
 
 static llm_status lora_open(const llm_host *host, const llm_config *config, llm_adapter_inst **out,

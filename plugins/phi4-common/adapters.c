@@ -153,6 +153,62 @@ static int apply_one(struct adapters *a, const llm_site *site, const llm_lora_io
     return applied(status, b->adapter, site, &why, err);
 }
 
+/* Those whose matrices are known, in one call of the device's own op.  Marks them done. */
+static int apply_direct(struct adapters *a, const llm_site *site, const llm_lora_io *io,
+                        const struct linear_segment *segments, size_t n, bool *done,
+                        struct airlock_error *err)
+{
+    const struct residents *r = &a->residents;
+    const size_t site_index = (size_t)(site - a->sites->sites);
+    size_t n_direct = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct adapter_binding *b = segments[i].adapter;
+        const llm_lora_target *t = b->targets[site_index];
+        if (!t || !t->a || !t->b)
+            continue;
+        struct ops_lora_segment *s = &a->direct[n_direct++];
+        *s = (struct ops_lora_segment){ .first_row = segments[i].first_row,
+                                        .rows = segments[i].rows,
+                                        .dtype = (enum ops_dtype)t->dtype,
+                                        .rank = t->rank,
+                                        .scale = t->scale };
+        resident_find(&b->resident, site_index, &s->a, &s->b);
+        done[i] = true;
+    }
+    if (n_direct == 0)
+        return 0;
+    enum ops_status status =
+        r->ops->lora(r->dev, (void *)(uintptr_t)io->y, (const void *)(uintptr_t)io->x, io->rows,
+                     site->in_dim, site->out_dim, a->direct, n_direct);
+    if (status == OPS_OK)
+        return 0;
+    return airlock_error_set(
+        err, status == OPS_E_DEVICE ? AIRLOCK_E_DEVICE : AIRLOCK_E_NO_MEMORY, "adapters on %s: %s",
+        site->module, status == OPS_E_DEVICE ? "the device is lost" : "no memory on the device");
+}
+
+/* linear_hook.begin */
+static int hook_begin(void *ctx, const void *const *used, size_t n, size_t rows, uint64_t *epoch,
+                      struct airlock_error *err)
+{
+    (void)rows, (void)err;
+    struct adapters *a = ctx;
+    for (size_t i = 0; i < n; i++)
+        a->step[i] = &((struct adapter_binding *)(uintptr_t)used[i])->resident;
+    *epoch = residents_begin(&a->residents, a->step, n);
+    pthread_mutex_lock(&a->lock);
+    *epoch += a->last_version; /* both only grow */
+    pthread_mutex_unlock(&a->lock);
+    return 0;
+}
+
+void adapters_use_device(struct adapters *a, const struct ops *ops, struct ops_device *dev,
+                         uint64_t budget)
+{
+    residents_init(&a->residents, ops, dev, budget);
+    a->hook.begin = hook_begin;
+}
+
 static int hook_apply(void *ctx, size_t site_index, const void *x, void *y, size_t rows,
                       const struct linear_segment *segments, size_t n, struct airlock_error *err)
 {
@@ -170,6 +226,8 @@ static int hook_apply(void *ctx, size_t site_index, const void *x, void *y, size
                        .stream = a->stream,
                        .threads = a->threads ? &threads : NULL };
     bool done[ENGINE_MAX_BATCH] = { false };
+    if (a->residents.ops && apply_direct(a, site, &io, segments, n, done, err))
+        return -1;
     for (size_t i = 0; i < n; i++) {
         const struct adapter_binding *b = segments[i].adapter;
         const llm_adapter_class *cls = b->adapter->cls;
@@ -195,7 +253,9 @@ int adapters_init(struct adapters *a)
     a->hook = (struct linear_hook){ .ctx = a, .apply = hook_apply };
     a->segments = calloc(ENGINE_MAX_BATCH, sizeof *a->segments);
     a->batch = calloc(ENGINE_MAX_BATCH, sizeof *a->batch);
-    if (a->segments && a->batch)
+    a->direct = calloc(ENGINE_MAX_BATCH, sizeof *a->direct);
+    a->step = calloc((size_t)ENGINE_MAX_BATCH * LINEAR_MAX_ADAPTERS, sizeof *a->step);
+    if (a->segments && a->batch && a->direct && a->step)
         return 0;
     adapters_free(a);
     return -1;
@@ -206,17 +266,22 @@ void adapters_free(struct adapters *a)
     while (a->list) {
         struct adapter_binding *b = a->list;
         a->list = b->next;
-        adapter_binding_free(b);
+        adapter_binding_free(a, b);
     }
+    if (a->residents.ops)
+        residents_free(&a->residents);
     free(a->segments);
     free(a->batch);
+    free(a->direct);
+    free(a->step);
     pthread_mutex_destroy(&a->lock);
 }
 
-void adapter_binding_free(struct adapter_binding *b)
+void adapter_binding_free(struct adapters *a, struct adapter_binding *b)
 {
     if (!b)
         return;
+    residents_drop(&a->residents, &b->resident);
     free(b->targets);
     free(b);
 }
@@ -250,13 +315,17 @@ int adapters_attach(struct adapters *a, const llm_adapter *adapter, struct airlo
     if (b)
         b->targets = calloc(a->sites->n, sizeof *b->targets);
     if (!b || !b->targets) {
-        adapter_binding_free(b);
+        adapter_binding_free(a, b);
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for an adapter");
     }
     b->adapter = adapter;
     if (bind(a, b, err)) {
-        adapter_binding_free(b);
+        adapter_binding_free(a, b);
         return -1;
+    }
+    if (resident_init(&b->resident, b->targets, a->sites->n)) {
+        adapter_binding_free(a, b);
+        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for an adapter");
     }
     pthread_mutex_lock(&a->lock);
     b->version = ++a->last_version;

@@ -6,6 +6,7 @@
 #define AIRLOCK_PHI4_ADAPTERS_H
 
 #include "engine/engine.h"
+#include "residents.h"
 
 #include <airlock/llm_adapter.h>
 #include <pthread.h>
@@ -30,6 +31,7 @@ struct adapter_binding {
     const llm_adapter *adapter;
     uint64_t version;                /* never the same for two bindings of a model */
     const llm_lora_target **targets; /* [sites.n]; NULL: leaves the site alone */
+    struct resident resident;        /* where a device of its own memory has them */
 };
 
 struct adapters {
@@ -41,9 +43,12 @@ struct adapters {
     const struct ops_threads *threads; /* NULL: none to lend */
     void *stream;                      /* CUDA: what the engine's ops are enqueued on */
     struct linear_hook hook;
+    struct residents residents; /* ops NULL: the device's memory is the host's */
     /* The engine thread's */
     llm_lora_segment *segments; /* [ENGINE_MAX_BATCH] */
     const llm_lora_segment **batch;
+    struct ops_lora_segment *direct; /* [ENGINE_MAX_BATCH] */
+    struct resident **step;          /* [ENGINE_MAX_BATCH * LINEAR_MAX_ADAPTERS] */
 };
 
 /* hook can be handed to the engine at once; sites, act, threads and stream are filled in before the
@@ -51,12 +56,19 @@ struct adapters {
 int adapters_init(struct adapters *a);
 void adapters_free(struct adapters *a);
 
+enum { ADAPTERS_DEFAULT_MIB = 1024 }; /* of the device's memory */
+
+/* The device has memory of its own: matrices are copied there, up to budget bytes, and multiplied
+ * by its own ops.  Before the first request; ops and dev outlive a. */
+void adapters_use_device(struct adapters *a, const struct ops *ops, struct ops_device *dev,
+                         uint64_t budget);
+
 /* Checks the adapter's targets against the sites: AIRLOCK_E_CONFIG names module and shapes. */
 int adapters_attach(struct adapters *a, const llm_adapter *adapter, struct airlock_error *err);
 /* Takes the binding out of the list; the caller frees it with adapter_binding_free() when no
  * request uses it any more.  NULL: it was not attached. */
 struct adapter_binding *adapters_detach(struct adapters *a, const llm_adapter *adapter);
-void adapter_binding_free(struct adapter_binding *b);
+void adapter_binding_free(struct adapters *a, struct adapter_binding *b);
 /* NULL: not attached. */
 const struct adapter_binding *adapters_find(struct adapters *a, const llm_adapter *adapter);
 

@@ -176,8 +176,9 @@ void phi4_destroy(llm_model *m)
         return;
     if (m->variant->unload)
         m->variant->unload(m);
-    engine_close(m->engine);
+    engine_stop(m->engine); /* adapters lie on its device */
     adapters_free(&m->adapters);
+    engine_close(m->engine);
     model_sites_free(&m->sites);
     free(m);
 }
@@ -237,6 +238,8 @@ llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error)
     m->adapters.act = (uint32_t)m->ops->act; /* the same numbers: see the assertions below */
     m->adapters.threads = engine_threads(m->engine);
     m->adapters.stream = engine_stream(m->engine);
+    if (m->ops->memory)
+        adapters_use_device(&m->adapters, m->ops, engine_device(m->engine), m->adapter_memory);
     if (m->variant->load && m->variant->load(m, &err))
         return phi4_failed(m, error, &err);
     const char *line = engine_describe(m->engine);
@@ -294,5 +297,5 @@ void phi4_detach(llm_model *m, const llm_adapter *adapter)
         return;
     /* A cancelled request may be in the running step for a moment after generate() returned. */
     scheduler_forget(engine_scheduler(m->engine), b);
-    adapter_binding_free(b);
+    adapter_binding_free(&m->adapters, b);
 }

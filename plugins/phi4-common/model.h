@@ -33,6 +33,7 @@ struct llm_model {
     char device[16]; /* what it computes on: "cpu" or "cuda:N" */
     const struct ops *ops;
     struct engine_options options;
+    uint64_t adapter_memory; /* bytes of the device for adapters */
     bool original_prompt;
     struct engine *engine;
     struct model_sites sites;

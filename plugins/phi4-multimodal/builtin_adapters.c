@@ -58,9 +58,25 @@ static int apply(void *ctx, size_t site, const void *x, void *y, size_t rows,
                          : b->next->apply(b->next->ctx, site, x, y, rows, b->others, n_others, err);
 }
 
+static int begin(void *ctx, const void *const *adapters, size_t n, size_t rows, uint64_t *epoch,
+                 struct airlock_error *err)
+{
+    struct builtin_adapters *b = ctx;
+    const void *others[ENGINE_MAX_BATCH];
+    size_t n_others = 0;
+    *epoch = 0; /* the built-in ones stay where they are */
+    if (!b->next->begin)
+        return 0;
+    for (size_t i = 0; i < n && n_others < ENGINE_MAX_BATCH; i++)
+        if (!is_ours(b, adapters[i]))
+            others[n_others++] = adapters[i];
+    return b->next->begin(b->next->ctx, others, n_others, rows, epoch, err);
+}
+
 void builtin_adapters_init(struct builtin_adapters *b, const struct linear_hook *next)
 {
-    *b = (struct builtin_adapters){ .next = next, .hook = { .ctx = b, .apply = apply } };
+    *b = (struct builtin_adapters){ .next = next,
+                                    .hook = { .ctx = b, .apply = apply, .begin = begin } };
 }
 
 /* ---- loading --------------------------------------------------------------------------------- */

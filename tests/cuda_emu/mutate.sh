@@ -57,7 +57,7 @@ lora.cu|s/    __syncthreads();$//;s/        __syncthreads();$//|matmul
 lora.cu|s/first_task <= task/first_task < task/|matmul
 lora.cu|s/s.rows - done < LORA_ROWS ? s.rows - done : (uint32_t)LORA_ROWS/LORA_ROWS/|matmul
 sampling.cu|s/f += 0.0f;/;/|sample
-sampling.cu|s/<< 32 | ~id;/<< 32 | id;/;s/return ~(uint32_t)order;/return (uint32_t)order;/|sample
+sampling.cu|s/ ~id;/ id;/;s/return ~(uint32_t)order;/return (uint32_t)order;/|sample
 sampling.cu|s/id < a.limit ? score_at(r, id)/id < a.vocab ? score_at(r, id)/|sample
 sampling.cu|s/>> (id % 32) \& 1/>> ((id + 1) % 32) \& 1/|sample
 sampling.cu|s/        for (int k = i; k < c.n_bias; k++)/        for (int k = i; k < i + 1; k++)/|sample
