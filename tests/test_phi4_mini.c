@@ -242,6 +242,8 @@ START_TEST(what_cannot_be_configured_is_named)
         { { .options_json = { "{\"chunk\":1}", 11 } }, "chunk" },
         { { .options_json = { "{\"prefill_chunk\":0}", 19 } }, "prefill_chunk" },
         { { .options_json = { "[", 1 } }, "options" },
+        { { .options_json = { "{\"device_memory\":\"8 GB\"}", 24 } }, "options.device_memory" },
+        { { .options_json = { "{\"adapter_memory\":0}", 20 } }, "options.adapter_memory" },
         { { .path = { "/nonexistent/model", 18 } }, "/nonexistent/model" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -305,6 +307,76 @@ START_TEST(without_a_usable_gpu_cuda_is_refused_in_one_sentence_and_auto_means_t
     unsetenv("AIRLOCK_EMU_FREE_MIB");
     ck_assert_msg(strstr(err.text, "0 of its 1024 MiB are free") != NULL, "%s", err.text);
     cls->destroy(m);
+}
+END_TEST
+
+/* Creates and loads; whether it failed for want of memory, with these words. */
+static void assert_no_room(llm_config config, const char *const *says, size_t n)
+{
+    llm_model *m = NULL;
+    llm_error err;
+    struct sink s;
+    sink_init(&s);
+    ck_assert_msg(try_create(config, &m, &err) == LLM_OK, "%s", err.text);
+    ck_assert_int_eq(cls->load(m, &s.abi, &err), LLM_E_NO_MEMORY);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(strstr(err.text, says[i]) != NULL, "\"%s\" lacks \"%s\"", err.text, says[i]);
+    cls->destroy(m);
+}
+
+START_TEST(models_share_the_gpu_and_each_keeps_to_its_budget)
+{
+    static const char *const budget[] = { "needs", "KV cache for", "1024 MiB",
+                                          "device_memory allows 20 MiB", "max_context" };
+    static const char *const full[] = { "needs", "of its 1024 MiB are free" };
+    if (strcmp(PHI4_DEVICE, "cuda") != 0)
+        return;
+    assert_no_room((llm_config){ .options_json = str("{\"device_memory\":\"20MiB\"}") }, budget, 5);
+    /* Room for one: buffers and libraries take about 70 MiB. */
+    setenv("AIRLOCK_EMU_FREE_MIB", "100", 1);
+    llm_model *first = load((llm_config){ 0 });
+    assert_no_room((llm_config){ 0 }, full, 2);
+    cls->destroy(first);
+    cls->destroy(load((llm_config){ 0 }));
+    unsetenv("AIRLOCK_EMU_FREE_MIB");
+}
+END_TEST
+
+/* The tokens that the KV cache holds within this budget; 0: the model does not fit. */
+static size_t tokens_within(uint64_t budget)
+{
+    char options[64];
+    llm_model *m = NULL;
+    llm_error err;
+    struct sink s;
+    sink_init(&s);
+    snprintf(options, sizeof options, "{\"device_memory\":%llu}", (unsigned long long)budget);
+    const llm_config config = { .max_context = 128, .options_json = str(options) };
+    ck_assert_msg(try_create(config, &m, &err) == LLM_OK, "%s", err.text);
+    const bool fits = cls->load(m, &s.abi, &err) == LLM_OK;
+    cls->destroy(m);
+    const char *at = fits ? strstr(logged, "KV cache ") : NULL;
+    ck_assert(!fits || at);
+    return fits ? strtoul(at + strlen("KV cache "), NULL, 10) : 0;
+}
+
+START_TEST(a_kv_cache_that_nobody_asked_for_gives_way)
+{
+    enum { BLOCK_BYTES = 2 * 2 * 16 * 2 * 16 * 2 }; /* layers, K and V, tokens, heads, dim, bf16 */
+    uint64_t less = 1 << 20, fits = 256 << 20;
+    if (strcmp(PHI4_DEVICE, "cuda") != 0)
+        return;
+    ck_assert_uint_eq(tokens_within(less), 0);
+    ck_assert_uint_eq(tokens_within(fits), 4 * 128);
+    while (fits - less > 64) {
+        const uint64_t middle = less + (fits - less) / 2;
+        if (tokens_within(middle))
+            fits = middle;
+        else
+            less = middle;
+    }
+    ck_assert_uint_eq(tokens_within(fits), 128);
+    ck_assert_uint_eq(tokens_within(fits + 2 * BLOCK_BYTES), 128 + 2 * 16);
 }
 END_TEST
 
@@ -735,6 +807,8 @@ int main(void)
     tcase_add_test(t, what_cannot_be_configured_is_named);
     tcase_add_test(t, cuda_is_refused_with_a_reason_where_it_was_not_built);
     tcase_add_test(t, without_a_usable_gpu_cuda_is_refused_in_one_sentence_and_auto_means_the_cpu);
+    tcase_add_test(t, models_share_the_gpu_and_each_keeps_to_its_budget);
+    tcase_add_test(t, a_kv_cache_that_nobody_asked_for_gives_way);
     tcase_add_test(t, loading_tells_progress_and_can_be_cancelled);
     tcase_add_test(t, an_answer_is_emitted_counted_and_the_same_again);
     tcase_add_test(t, control_tokens_in_content_are_text_unless_the_original_prompt_is_asked_for);

@@ -1,5 +1,6 @@
 /* test_safetensors.c - tests of plugins/engine/safetensors.c and safetensors_header.c. */
 #include "engine/safetensors.h"
+#include "engine/weights_reader.h"
 #include "tmpdir.h"
 
 #include <check.h>
@@ -404,6 +405,61 @@ START_TEST(a_file_cut_inside_its_last_page_is_an_error)
 }
 END_TEST
 
+/* ---- reading ahead of copies ---- */
+
+static int never(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static int stop_at_once(void *ctx)
+{
+    ++*(int *)ctx;
+    return 1;
+}
+
+START_TEST(a_reader_reaches_every_tensor_and_no_more_than_the_end)
+{
+    struct safetensors *st = open_big();
+    const uint64_t total = safetensors_total_bytes(st);
+    struct weights_reader *r = weights_reader_start(st, &err);
+    ck_assert_ptr_nonnull(r);
+    for (size_t i = 0; i < safetensors_count(st); i++) {
+        const uint64_t end = safetensors_end_of(st, safetensors_at(st, i));
+        ck_assert_uint_le(end, total);
+        ck_assert_int_eq(weights_reader_wait(r, end, never, NULL, &err), 0);
+    }
+    ck_assert_uint_eq(safetensors_end_of(st, safetensors_at(st, safetensors_count(st) - 1)), total);
+    ck_assert_int_eq(weights_reader_wait(r, total, NULL, NULL, &err), 0);
+    weights_reader_stop(r);
+    r = weights_reader_start(st, &err); /* stopped early */
+    weights_reader_stop(r);
+    weights_reader_stop(NULL);
+    safetensors_close(st);
+}
+END_TEST
+
+START_TEST(a_reader_tells_of_a_file_that_was_cut_and_of_a_caller_who_wants_no_more)
+{
+    int asked = 0;
+    struct safetensors *st = open_big();
+    const uint64_t total = safetensors_total_bytes(st);
+    struct weights_reader *r = weights_reader_start(st, &err);
+    if (weights_reader_wait(r, UINT64_MAX, stop_at_once, &asked, &err) != 0)
+        ck_assert_int_eq(err.code, AIRLOCK_E_CANCELLED);
+    else
+        ck_assert_int_eq(asked, 0); /* it had ended before anybody was asked */
+    weights_reader_stop(r);
+    ck_assert_int_eq(truncate(tmpdir_path("x.safetensors"), 20 << 20), 0);
+    r = weights_reader_start(st, &err);
+    ck_assert_int_eq(weights_reader_wait(r, total, never, NULL, &err), -1);
+    ck_assert_msg(strstr(err.text, "cut short") != NULL, "%s", err.text);
+    weights_reader_stop(r);
+    safetensors_close(st);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("safetensors");
@@ -440,6 +496,8 @@ int main(void)
     tcase_add_test(t, prefault_stops_when_told);
     tcase_add_test(t, a_file_cut_after_it_was_opened_is_an_error_and_no_crash);
     tcase_add_test(t, a_file_cut_inside_its_last_page_is_an_error);
+    tcase_add_test(t, a_reader_reaches_every_tensor_and_no_more_than_the_end);
+    tcase_add_test(t, a_reader_tells_of_a_file_that_was_cut_and_of_a_caller_who_wants_no_more);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -3,6 +3,7 @@
 #include "engine.h"
 
 #include "phi4_weights.h"
+#include "weights_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,35 +98,118 @@ static const char *dtype_name(enum ops_dtype t)
     return t == OPS_F32 ? "f32" : t == OPS_F16 ? "f16" : "bf16";
 }
 
-/* Whether the weights fit, said before the minute that copying them may take. */
-static int check_memory(const struct engine *e, struct airlock_error *err)
+/* ---- a device with memory of its own --------------------------------------------------------- */
+
+enum { LIBRARY_BYTES = 64 << 20 }; /* cuBLASLt's workspace, kernels, graphs */
+
+static struct scheduler_options scheduler_options_of(struct engine *e,
+                                                     const struct engine_options *o)
 {
-    uint64_t left, total, need = safetensors_total_bytes(e->st);
-    if (!e->ops->memory)
-        return 0;
+    return (struct scheduler_options){ .forward = { .config = &e->config,
+                                                    .weights = &e->weights,
+                                                    .ops = e->ops,
+                                                    .dev = e->dev,
+                                                    .hook = o->hook },
+                                       .kv = &e->kv,
+                                       .tokenizer = e->tokenizer,
+                                       .turns = &e->turns,
+                                       .max_context = e->max_context,
+                                       .max_batch = e->max_batch,
+                                       .prefill_chunk = o->prefill_chunk
+                                                            ? o->prefill_chunk
+                                                            : ENGINE_DEFAULT_PREFILL_CHUNK };
+}
+
+static unsigned long long mib(uint64_t bytes)
+{
+    return (unsigned long long)((bytes + (1 << 20) - 1) >> 20);
+}
+
+/* Whether weights, KV cache and the rest fit, said before the minute that copying may take.  A KV
+ * cache that nobody asked for gives way, down to one longest sequence. */
+static int check_memory(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    uint64_t left, total;
     if (e->ops->memory(e->dev, &left, &total) != OPS_OK)
         return airlock_error_set(err, AIRLOCK_E_DEVICE, "device %s: the device is lost",
                                  e->ops->name);
-    if (need <= left)
+    const struct ops_heads heads = phi4_heads(&e->config);
+    const struct scheduler_options options = scheduler_options_of(e, o);
+    const size_t block = kv_cache_block_bytes(e->config.num_hidden_layers, &heads, e->kv_dtype);
+    const size_t least_blocks = kv_cache_blocks_for(e->max_context);
+    const uint64_t weights = phi4_weights_numbers(&e->config) * ops_dtype_size(e->ops->act);
+    const uint64_t rest = scheduler_memory(&options) + LIBRARY_BYTES;
+    const bool limited = o->device_memory && o->device_memory < left;
+    const uint64_t most = limited ? o->device_memory : left;
+    const uint64_t for_kv = most > weights + rest ? most - weights - rest : 0;
+    if (o->kv_memory == 0 && e->n_blocks > for_kv / block && for_kv / block >= least_blocks)
+        e->n_blocks = (size_t)(for_kv / block);
+    const uint64_t kv = (uint64_t)e->n_blocks * block;
+    if (kv <= for_kv)
         return 0;
-    return airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
-                             "device %s: the weights take %llu MiB, and %llu of its %llu MiB are "
-                             "free: end what else uses it, or choose device \"cpu\"",
-                             e->ops->name, (unsigned long long)(need >> 20),
-                             (unsigned long long)(left >> 20), (unsigned long long)(total >> 20));
+    char limit[64] = "";
+    if (limited)
+        snprintf(limit, sizeof limit, ", device_memory allows %llu MiB", mib(most));
+    return airlock_error_set(
+        err, AIRLOCK_E_NO_MEMORY,
+        "device %s: the model needs %llu MiB (weights %llu, KV cache for %zu tokens %llu, buffers "
+        "%llu), and %llu of its %llu MiB are free%s: lower max_context, kv_memory or max_batch, "
+        "end what else uses the device, or choose device \"cpu\"",
+        e->ops->name, mib(weights + kv + rest), mib(weights), e->n_blocks * OPS_KV_BLOCK, mib(kv),
+        mib(rest), mib(left), mib(total), limit);
 }
 
-/* A device with memory of its own has read the weights when it has copied them. */
+/* Copies wait for the reader, and tell how far they are. */
+struct loading {
+    const struct engine_options *o;
+    struct weights_reader *reader;
+    uint64_t done, total;
+};
+
+static int poll_progress(void *ctx)
+{
+    const struct loading *l = ctx;
+    return l->o->progress ? l->o->progress(l->o->progress_ctx, l->done, l->total) : 0;
+}
+
+static int tensor_ready(void *ctx, uint64_t end, struct airlock_error *err)
+{
+    struct loading *l = ctx;
+    if (weights_reader_wait(l->reader, end, poll_progress, l, err))
+        return -1;
+    /* The bytes before this tensor have been handed to the device. */
+    if (poll_progress(l))
+        return airlock_error_set(err, AIRLOCK_E_CANCELLED, "loading was cancelled");
+    l->done = end;
+    return 0;
+}
+
+static int copy_weights(struct engine *e, const struct engine_options *o, struct airlock_error *err)
+{
+    struct loading l = { .o = o, .total = safetensors_total_bytes(e->st) };
+    const struct phi4_weights_gate gate = { &l, tensor_ready };
+    l.reader = weights_reader_start(e->st, err);
+    if (!l.reader)
+        return -1;
+    int status = phi4_weights_load_by(&e->weights, &e->config, e->st, e->ops, e->dev, &gate, err);
+    if (status == 0)
+        status = weights_reader_wait(l.reader, l.total, poll_progress, &l, err);
+    weights_reader_stop(l.reader);
+    if (status == 0 && e->ops->sync(e->dev) != OPS_OK)
+        status =
+            airlock_error_set(err, AIRLOCK_E_DEVICE, "device %s: the device is lost", e->ops->name);
+    l.done = l.total;
+    if (status == 0 && poll_progress(&l))
+        status = airlock_error_set(err, AIRLOCK_E_CANCELLED, "loading was cancelled");
+    return status;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+/* Where weights are used in place. */
 static int page_in(struct engine *e, const struct engine_options *o, struct airlock_error *err)
 {
-    if (!o->progress)
-        return 0;
-    if (!e->ops->memory)
-        return safetensors_prefault(e->st, o->progress, o->progress_ctx, err);
-    const uint64_t all = safetensors_total_bytes(e->st);
-    return o->progress(o->progress_ctx, all, all)
-               ? airlock_error_set(err, AIRLOCK_E_CANCELLED, "cancelled")
-               : 0;
+    return o->progress ? safetensors_prefault(e->st, o->progress, o->progress_ctx, err) : 0;
 }
 
 static int open_device(struct engine *e, const struct engine_options *o, struct airlock_error *err)
@@ -135,19 +219,22 @@ static int open_device(struct engine *e, const struct engine_options *o, struct 
     e->dev = o->ops->open(&o->device, &why);
     if (!e->dev)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", o->ops->name, why);
-    if (check_memory(e, err))
+    if (e->ops->memory) {
+        e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->ops->act;
+        if (choose_blocks(e, o, err) || check_memory(e, o, err) || copy_weights(e, o, err))
+            return -1;
+    } else if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err)) {
         return -1;
-    if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err))
-        return -1;
+    }
     if (o->dtype && o->dtype != e->weights.embed_tokens.dtype)
         return airlock_error_set(
             err, AIRLOCK_E_CONFIG,
             "dtype %s: the weights are %s on this device, and are used as they are",
             dtype_name(o->dtype), dtype_name(e->weights.embed_tokens.dtype));
+    if (e->ops->memory)
+        return 0;
     e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->weights.embed_tokens.dtype;
-    if (choose_blocks(e, o, err))
-        return -1;
-    return page_in(e, o, err);
+    return choose_blocks(e, o, err) || page_in(e, o, err) ? -1 : 0;
 }
 
 static int start(struct engine *e, const struct engine_options *o, struct airlock_error *err)
@@ -156,19 +243,7 @@ static int start(struct engine *e, const struct engine_options *o, struct airloc
     if (kv_cache_init(&e->kv, e->ops, e->dev, e->config.num_hidden_layers, &heads, e->kv_dtype,
                       e->n_blocks, err))
         return -1;
-    struct scheduler_options options = { .forward = { .config = &e->config,
-                                                      .weights = &e->weights,
-                                                      .ops = e->ops,
-                                                      .dev = e->dev,
-                                                      .hook = o->hook },
-                                         .kv = &e->kv,
-                                         .tokenizer = e->tokenizer,
-                                         .turns = &e->turns,
-                                         .max_context = e->max_context,
-                                         .max_batch = e->max_batch,
-                                         .prefill_chunk = o->prefill_chunk
-                                                              ? o->prefill_chunk
-                                                              : ENGINE_DEFAULT_PREFILL_CHUNK };
+    const struct scheduler_options options = scheduler_options_of(e, o);
     e->scheduler = scheduler_start(&options, err);
     return e->scheduler ? 0 : -1;
 }

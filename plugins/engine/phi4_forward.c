@@ -65,6 +65,28 @@ static int activations_init(struct phi4_forward *f, struct airlock_error *err)
     return 0;
 }
 
+uint64_t phi4_forward_memory(const struct phi4_forward_options *o)
+{
+    enum { CHUNK = 128 }; /* tokens whose attention is one part */
+    const struct phi4_config *c = o->config;
+    const struct ops_heads heads = phi4_heads(c);
+    const uint64_t act = ops_dtype_size(o->ops->act), attention = heads.n_heads * heads.head_dim;
+    const uint64_t qkv = attention + 2 * heads.n_kv_heads * heads.head_dim;
+    const uint64_t row = (3 * c->hidden_size + qkv + attention + 3 * c->intermediate_size) * act +
+                         c->head_dim * sizeof(float) + 2 * sizeof(int32_t);
+    const uint64_t logit_row = 2 * c->hidden_size * act + c->vocab_size * sizeof(float);
+    const uint64_t sampled_row = sizeof(struct ops_chosen) + sizeof(struct ops_choice) +
+                                 c->vocab_size * sizeof(uint32_t) +
+                                 forward_mask_words(c) * sizeof(uint32_t);
+    const uint64_t seq =
+        kv_cache_blocks_for(o->max_context) * sizeof(int32_t) +
+        (o->max_context + CHUNK - 1) / CHUNK * heads.n_heads * (heads.head_dim + 2) * sizeof(float);
+    const uint64_t lists = FORWARD_MAX_BIAS * (sizeof(struct ops_bias) + sizeof(float)) +
+                           FORWARD_MAX_SEEN * (sizeof(struct ops_seen) + sizeof(float));
+    return o->max_rows * row + o->max_seqs * seq + o->max_logits * logit_row +
+           (o->ops->sample ? o->max_logits * sampled_row + lists : 0);
+}
+
 struct phi4_forward *phi4_forward_new(const struct phi4_forward_options *options,
                                       struct airlock_error *err)
 {

@@ -106,6 +106,9 @@ struct forward_graph_counts {
 };
 struct forward_graph_counts phi4_forward_graph_counts(const struct phi4_forward *f);
 
+/* Bytes of the device's memory that a forward pass takes, and its ops of it. */
+uint64_t phi4_forward_memory(const struct phi4_forward_options *options);
+
 /* Attention's geometry for a configuration. */
 struct ops_heads phi4_heads(const struct phi4_config *config);
 

@@ -9,13 +9,24 @@
 
 enum { MAX_NAME = 128 };
 
+/* A tensor found that is to become a matrix. */
+struct job {
+    struct ops_matrix *m;
+    const struct safetensors_view *v;
+    uint64_t end; /* in the files */
+    size_t n_dims;
+    uint64_t shape[2];
+};
+
 struct loader {
     const struct safetensors *st;
     const struct ops *ops;
     struct ops_device *dev;
     struct airlock_error *err;
-    const struct safetensors_view **used; /* [safetensors_count] */
-    size_t n_used;
+    const struct phi4_weights_gate *gate;
+    struct job *jobs; /* [n_jobs] */
+    size_t n_jobs;
+    const struct safetensors_view **used; /* [n_jobs] */
 };
 
 /* PREFIX.weight, or PREFIX.base_layer.weight beside built-in adapters. */
@@ -37,11 +48,33 @@ static const struct safetensors_view *find(struct loader *ld, const char *prefix
 static int load(struct loader *ld, struct ops_matrix *m, const char *prefix, size_t n_dims,
                 size_t rows, size_t cols)
 {
-    const uint64_t shape[] = { n_dims == 1 ? cols : rows, cols };
     const struct safetensors_view *v = find(ld, prefix);
-    if (!v || tensor_load(m, v, n_dims, shape, ld->ops, ld->dev, ld->err) < 0)
+    if (!v)
         return -1;
-    ld->used[ld->n_used++] = v;
+    ld->used[ld->n_jobs] = v;
+    ld->jobs[ld->n_jobs++] = (struct job){
+        m, v, safetensors_end_of(ld->st, v), n_dims, { n_dims == 1 ? cols : rows, cols }
+    };
+    return 0;
+}
+
+static int compare_jobs(const void *a, const void *b)
+{
+    const struct job *x = a, *y = b;
+    return x->end < y->end ? -1 : x->end > y->end;
+}
+
+/* In the order of the files, in which their pages are read. */
+static int run_jobs(struct loader *ld)
+{
+    qsort(ld->jobs, ld->n_jobs, sizeof *ld->jobs, compare_jobs);
+    for (size_t i = 0; i < ld->n_jobs; i++) {
+        const struct job *j = &ld->jobs[i];
+        if (ld->gate && ld->gate->ready(ld->gate->ctx, j->end, ld->err))
+            return -1;
+        if (tensor_load(j->m, j->v, j->n_dims, j->shape, ld->ops, ld->dev, ld->err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -81,11 +114,13 @@ static int load_all(struct loader *ld, struct phi4_weights *w, const struct phi4
     for (size_t i = 0; i < w->n_layers; i++)
         if (load_layer(ld, &w->layers[i], i, c) < 0)
             return -1;
-    if (c->tie_word_embeddings) {
+    if (!c->tie_word_embeddings && load(ld, &w->lm_head, "lm_head", 2, vocab, hidden) < 0)
+        return -1;
+    if (run_jobs(ld) < 0)
+        return -1;
+    if (c->tie_word_embeddings)
         w->lm_head = w->embed_tokens;
-        return 0;
-    }
-    return load(ld, &w->lm_head, "lm_head", 2, vocab, hidden);
+    return 0;
 }
 
 static int compare_views(const void *a, const void *b)
@@ -97,32 +132,52 @@ static int compare_views(const void *a, const void *b)
 
 static void find_unused(struct loader *ld, struct phi4_weights *w)
 {
-    qsort(ld->used, ld->n_used, sizeof *ld->used, compare_views);
+    qsort(ld->used, ld->n_jobs, sizeof *ld->used, compare_views);
     for (size_t i = 0; i < safetensors_count(ld->st); i++) {
         const struct safetensors_view *v = safetensors_at(ld->st, i);
-        if (bsearch(&v, ld->used, ld->n_used, sizeof *ld->used, compare_views))
+        if (bsearch(&v, ld->used, ld->n_jobs, sizeof *ld->used, compare_views))
             continue;
         if (w->n_unused++ == 0)
             w->first_unused = v->name;
     }
 }
 
+uint64_t phi4_weights_numbers(const struct phi4_config *c)
+{
+    const uint64_t heads = c->num_attention_heads * c->head_dim, hidden = c->hidden_size;
+    const uint64_t qkv = heads + 2 * c->num_key_value_heads * c->head_dim;
+    const uint64_t layer = (qkv + heads + 3 * (uint64_t)c->intermediate_size + 2) * hidden;
+    return c->num_hidden_layers * layer + hidden +
+           (c->tie_word_embeddings ? 1 : 2) * (uint64_t)c->vocab_size * hidden;
+}
+
 int phi4_weights_load(struct phi4_weights *w, const struct phi4_config *config,
                       const struct safetensors *st, const struct ops *ops, struct ops_device *dev,
                       struct airlock_error *err)
 {
-    struct loader ld = { st, ops, dev, err, NULL, 0 };
+    return phi4_weights_load_by(w, config, st, ops, dev, NULL, err);
+}
+
+int phi4_weights_load_by(struct phi4_weights *w, const struct phi4_config *config,
+                         const struct safetensors *st, const struct ops *ops,
+                         struct ops_device *dev, const struct phi4_weights_gate *gate,
+                         struct airlock_error *err)
+{
+    struct loader ld = { .st = st, .ops = ops, .dev = dev, .err = err, .gate = gate };
     *w = (struct phi4_weights){ .n_layers = config->num_hidden_layers };
     w->layers = calloc(w->n_layers, sizeof *w->layers);
     ld.used = malloc((6 * w->n_layers + 3) * sizeof *ld.used);
-    int rc = w->layers && ld.used ? load_all(&ld, w, config)
-                                  : airlock_error_set(err, AIRLOCK_E_NO_MEMORY,
-                                                      "out of memory for %zu layers", w->n_layers);
+    ld.jobs = malloc((6 * w->n_layers + 3) * sizeof *ld.jobs);
+    int rc = w->layers && ld.used && ld.jobs
+                 ? load_all(&ld, w, config)
+                 : airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for %zu layers",
+                                     w->n_layers);
     if (rc == 0)
         find_unused(&ld, w);
     else
         phi4_weights_free(w, ops, dev);
     free(ld.used);
+    free(ld.jobs);
     return rc;
 }
 

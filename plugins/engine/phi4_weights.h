@@ -35,6 +35,19 @@ struct phi4_weights {
 int phi4_weights_load(struct phi4_weights *w, const struct phi4_config *config,
                       const struct safetensors *st, const struct ops *ops, struct ops_device *dev,
                       struct airlock_error *err);
+/* The same, with each tensor asked for before its first byte is read: ready(ctx, end) waits for the
+ * first `end` bytes of the files (safetensors_end_of) and tells progress; ends do not fall.  0, or
+ * -1 with err.  NULL: not asked. */
+struct phi4_weights_gate {
+    void *ctx;
+    int (*ready)(void *ctx, uint64_t end, struct airlock_error *err);
+};
+int phi4_weights_load_by(struct phi4_weights *w, const struct phi4_config *config,
+                         const struct safetensors *st, const struct ops *ops,
+                         struct ops_device *dev, const struct phi4_weights_gate *gate,
+                         struct airlock_error *err);
+/* Numbers of all matrices. */
+uint64_t phi4_weights_numbers(const struct phi4_config *config);
 void phi4_weights_free(struct phi4_weights *w, const struct ops *ops, struct ops_device *dev);
 
 #endif

@@ -62,6 +62,20 @@ void safetensors_close(struct safetensors *st)
     free(st);
 }
 
+uint64_t safetensors_end_of(const struct safetensors *st, const struct safetensors_view *v)
+{
+    const unsigned char *end = (const unsigned char *)v->data + v->bytes;
+    uint64_t before = 0;
+    for (size_t i = 0; i < st->n_files; i++) {
+        const struct file *f = &st->files[i];
+        if (f->map && end >= f->map && end <= f->map + f->size &&
+            (const unsigned char *)v->data >= f->map)
+            return before + (uint64_t)(end - f->map);
+        before += f->size;
+    }
+    return st->total_bytes;
+}
+
 /* pread of all n bytes.  0, or -1 with err: the file ends before. */
 static int read_at(const struct file *f, void *to, size_t n, uint64_t offset,
                    struct airlock_error *err)

@@ -41,13 +41,16 @@ size_t safetensors_count(const struct safetensors *st);
 uint64_t safetensors_total_bytes(const struct safetensors *st); /* of all files */
 /* The i-th tensor, in the order of the files. */
 const struct safetensors_view *safetensors_at(const struct safetensors *st, size_t i);
+/* Where the tensor ends, counted as safetensors_prefault() counts: in bytes from the first byte of
+ * the first file. */
+uint64_t safetensors_end_of(const struct safetensors *st, const struct safetensors_view *v);
 /* NULL: no such tensor. */
 const struct safetensors_view *safetensors_find(const struct safetensors *st, const char *name);
 
 /* Reads all pages in, telling progress(ctx, done, total) in bytes at least every 64 MiB; a nonzero
  * answer stops it (AIRLOCK_E_CANCELLED).  A file cut short since it was opened is an error, not a
  * SIGBUS; one cut short after this has returned is not noticed, and its use ends the process: keep
- * the files of a running model as they are.  Not beside other calls for st. */
+ * the files of a running model as they are.  Others may look tensors up meanwhile. */
 int safetensors_prefault(struct safetensors *st,
                          int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                          struct airlock_error *err);

@@ -128,15 +128,27 @@ static void *run(void *arg)
 
 /* ---- start and stop -------------------------------------------------------------------------- */
 
-static int allocate(struct scheduler *s, struct airlock_error *err)
+static struct phi4_forward_options forward_options(const struct scheduler_options *o)
 {
-    const struct scheduler_options *o = &s->o;
     struct phi4_forward_options forward = o->forward;
     forward.max_rows = o->max_batch + ALONE_FACTOR * o->prefill_chunk;
     forward.max_seqs = o->max_batch;
     forward.max_logits = o->max_batch;
     forward.max_context = o->max_context;
     forward.kv = o->kv;
+    return forward;
+}
+
+uint64_t scheduler_memory(const struct scheduler_options *options)
+{
+    const struct phi4_forward_options forward = forward_options(options);
+    return phi4_forward_memory(&forward);
+}
+
+static int allocate(struct scheduler *s, struct airlock_error *err)
+{
+    const struct scheduler_options *o = &s->o;
+    struct phi4_forward_options forward = forward_options(o);
     forward.give_up = scheduler_nobody_waits;
     forward.give_up_ctx = s;
     s->forward = phi4_forward_new(&forward, err);

@@ -139,6 +139,8 @@ static int read_options(llm_model *m, llm_str text, struct airlock_error *err)
              json_get_bool(o, "options.", "original_prompt", &m->original_prompt, err) < 0 ||
              json_get_int(o, "options.", "prefill_chunk", 1, ENGINE_MAX_PREFILL_CHUNK, &chunk,
                           err) < 0 ||
+             json_get_size(o, "options.", "device_memory", &m->options.device_memory, err) < 0 ||
+             json_get_size(o, "options.", "adapter_memory", &m->adapter_memory, err) < 0 ||
              (m->variant->read_options && m->variant->read_options(m, o, err)))
         status = -1;
     json_object_put(o);
@@ -191,6 +193,7 @@ static llm_model *new_model(const struct phi4_variant *variant, const llm_host *
         m->host = host;
         m->variant = variant;
         m->options.hook = &m->adapters.hook;
+        m->adapter_memory = (uint64_t)ADAPTERS_DEFAULT_MIB << 20;
         return m;
     }
     free(m);

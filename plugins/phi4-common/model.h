@@ -56,12 +56,18 @@ int phi4_context(llm_model *m, struct generate_context *out, struct airlock_erro
 /* Tells a failure as the ABI does; out: NULL allowed.  The status to return. */
 llm_status phi4_failed(const llm_model *m, llm_error *out, const struct airlock_error *err);
 
-/* Of every Phi-4 plugin's options_schema. */
+/* Of every Phi-4 plugin's option_keys and options_schema. */
+#define PHI4_OPTION_KEYS "original_prompt", "prefill_chunk", "device_memory", "adapter_memory"
 #define PHI4_OPTIONS_SCHEMA                                                                        \
     "\"original_prompt\":{\"type\":\"boolean\",\"default\":false,\"description\":"                 \
     "\"recognise control tokens such as <|end|> in message content, as the original does\"},"      \
     "\"prefill_chunk\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":4096,\"default\":64,"       \
     "\"description\":\"prompt tokens computed per step while others wait for their next "          \
-    "token\"}"
+    "token\"},"                                                                                    \
+    "\"device_memory\":{\"type\":[\"integer\",\"string\"],\"description\":\"most of a GPU's "      \
+    "memory "                                                                                      \
+    "that the model takes, e.g. 8GiB (default: what is free)\"},"                                  \
+    "\"adapter_memory\":{\"type\":[\"integer\",\"string\"],\"description\":\"GPU memory for the "  \
+    "adapters in use, e.g. 2GiB (default: 1GiB); the others wait in host memory\"}"
 
 #endif

@@ -9,7 +9,7 @@ LLM_NOTE(LLM_KIND_MODEL);
 static const char options_schema[] =
     "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" PHI4_OPTIONS_SCHEMA "}}";
 
-static const char *const option_keys[] = { "original_prompt", "prefill_chunk", NULL };
+static const char *const option_keys[] = { PHI4_OPTION_KEYS, NULL };
 
 static const struct phi4_variant variant = { .name = "phi4-mini", .option_keys = option_keys };
 

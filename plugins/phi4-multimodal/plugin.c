@@ -20,8 +20,8 @@ static const char options_schema[] =
     "\"description\":\"MiB of memory for the embeddings of pictures and sounds that may come "
     "again\"}}}";
 
-static const char *const option_keys[] = { "original_prompt", "prefill_chunk", "media_worker",
-                                           "media_cache_mib", NULL };
+static const char *const option_keys[] = { PHI4_OPTION_KEYS, "media_worker", "media_cache_mib",
+                                           NULL };
 
 /* The variant's own. */
 struct multimodal {

@@ -174,6 +174,61 @@ int json_get_int(struct json_object *o, const char *where, const char *key, int6
     return 1;
 }
 
+/* "2GiB", "512 MiB", "1.5GiB".  False: not a size. */
+static bool parse_size(const char *text, uint64_t *out)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = { { "B", 1 },
+                  { "KiB", 1024.0 },
+                  { "MiB", 1024.0 * 1024 },
+                  { "GiB", 1024.0 * 1024 * 1024 },
+                  { "TiB", 1024.0 * 1024 * 1024 * 1024 } };
+    char number[32];
+    size_t n = strspn(text, "0123456789.");
+    if (n == 0 || n >= sizeof number)
+        return false;
+    memcpy(number, text, n);
+    number[n] = 0;
+    char *end;
+    double value = strtod(number, &end);
+    if (*end)
+        return false;
+    const char *unit = text + n + strspn(text + n, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(unit, units[i].unit) == 0 && value * units[i].bytes >= 1 &&
+            value * units[i].bytes < 0x1p62) {
+            *out = (uint64_t)(value * units[i].bytes);
+            return true;
+        }
+    }
+    return false;
+}
+
+int json_get_size(struct json_object *o, const char *where, const char *key, uint64_t *out,
+                  struct airlock_error *err)
+{
+    struct json_object *v = member(o, key);
+    const char *text;
+    int64_t n;
+    if (!v)
+        return 0;
+    if (json_object_is_type(v, json_type_int)) {
+        int found = json_get_int(o, where, key, 1, (int64_t)1 << 62, &n, err);
+        if (found > 0)
+            *out = (uint64_t)n;
+        return found;
+    }
+    if (!json_object_is_type(v, json_type_string))
+        return wrong(err, where, key, "a number of bytes or a text like \"2GiB\"");
+    if (json_get_string(o, where, key, &text, NULL, err) < 0)
+        return -1;
+    if (!parse_size(text, out))
+        return wrong(err, where, key, "a size with a unit of B, KiB, MiB, GiB or TiB");
+    return 1;
+}
+
 int json_get_double(struct json_object *o, const char *where, const char *key, double min,
                     double max, double *out, struct airlock_error *err)
 {

@@ -46,6 +46,9 @@ int json_get_int(struct json_object *o, const char *where, const char *key, int6
 int json_get_double(struct json_object *o, const char *where, const char *key, double min,
                     double max, double *out,
                     struct airlock_error *err); /* finite; bounds inclusive */
+/* A number of bytes from 1 to 2^62, or a text such as "2GiB", "512 MiB" or "1.5GiB". */
+int json_get_size(struct json_object *o, const char *where, const char *key, uint64_t *out,
+                  struct airlock_error *err);
 int json_get_bool(struct json_object *o, const char *where, const char *key, bool *out,
                   struct airlock_error *err);
 int json_get_object(struct json_object *o, const char *where, const char *key,

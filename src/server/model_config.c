@@ -91,55 +91,6 @@ static int read_count(const struct reader *r, const char *key, int64_t max, uint
     return found < 0 ? -1 : 0;
 }
 
-/* "2GiB", "512 MiB", "1.5GiB".  False: not a size. */
-static bool parse_size(const char *text, uint64_t *out)
-{
-    static const struct {
-        const char *unit;
-        double bytes;
-    } units[] = { { "B", 1 },
-                  { "KiB", 1024.0 },
-                  { "MiB", 1024.0 * 1024 },
-                  { "GiB", 1024.0 * 1024 * 1024 },
-                  { "TiB", 1024.0 * 1024 * 1024 * 1024 } };
-    char number[32];
-    size_t n = strspn(text, "0123456789.");
-    if (n == 0 || n >= sizeof number)
-        return false;
-    memcpy(number, text, n);
-    number[n] = 0;
-    char *end;
-    double value = strtod(number, &end);
-    if (*end)
-        return false;
-    const char *unit = text + n + strspn(text + n, " ");
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(unit, units[i].unit) == 0 && value * units[i].bytes >= 1 &&
-            value * units[i].bytes < 0x1p62) {
-            *out = (uint64_t)(value * units[i].bytes);
-            return true;
-        }
-    }
-    return false;
-}
-
-static int read_kv_memory(const struct reader *r, uint64_t *out)
-{
-    struct json_object *v;
-    const char *text;
-    if (!json_object_object_get_ex(r->o, "kv_memory", &v) || !v)
-        return 0;
-    if (json_object_is_type(v, json_type_int))
-        return read_count(r, "kv_memory", (int64_t)1 << 62, out);
-    if (!json_object_is_type(v, json_type_string))
-        return fault(r, "kv_memory", "must be a number of bytes or a text like \"2GiB\"");
-    if (json_get_string(r->o, r->where, "kv_memory", &text, NULL, r->err) < 0)
-        return -1;
-    if (!parse_size(text, out))
-        return fault(r, "kv_memory", "must be a size with a unit of B, KiB, MiB, GiB or TiB");
-    return 0;
-}
-
 static int read_adapters(const struct reader *r, struct model_config *m)
 {
     struct json_object *map = NULL;
@@ -287,7 +238,8 @@ static int read_model(const struct reader *r, struct model_config *m)
         json_get_string(r->o, r->where, "dtype", &m->dtype, NULL, r->err) < 0 ||
         read_count(r, "max_context", 1 << 24, &m->max_context) < 0 ||
         read_count(r, "max_batch", 4096, &m->max_batch) < 0 ||
-        read_count(r, "threads", 4096, &m->threads) < 0 || read_kv_memory(r, &m->kv_memory) < 0 ||
+        read_count(r, "threads", 4096, &m->threads) < 0 ||
+        json_get_size(r->o, r->where, "kv_memory", &m->kv_memory, r->err) < 0 ||
         read_options(r, m) < 0)
         return -1;
     if (m->has_sha256 && !m->plugin)

@@ -6,6 +6,8 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <atomic>
+#include <malloc.h>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -13,6 +15,7 @@
 
 static const size_t DEFAULT_SHARED = 48 * 1024, MOST_SHARED = 99 * 1024; /* sm_86, sm_89 */
 
+static std::atomic<size_t> device_bytes; /* that cudaMalloc gave */
 static std::mutex lock;
 static std::map<const void *, size_t> allowed_shared;
 
@@ -53,7 +56,8 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     const char *mib = getenv("AIRLOCK_EMU_FREE_MIB");
     *total = size_t(1) << 30;
-    *free_bytes = mib ? size_t(atoi(mib)) << 20 : *total;
+    const size_t most = mib ? size_t(atoi(mib)) << 20 : *total, used = device_bytes;
+    *free_bytes = used < most ? most - used : 0;
     return cudaSuccess;
 }
 
@@ -175,7 +179,8 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 
 /* ---- memory ---- */
 
-cudaError_t cudaMalloc(void **p, size_t bytes)
+/* Page-locked memory and the device's are the same here. */
+static cudaError_t give(void **p, size_t bytes)
 {
     *p = nullptr;
     counts.allocations++;
@@ -193,7 +198,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     return cudaSuccess;
 }
 
-cudaError_t cudaFree(void *p)
+static cudaError_t take_back(void *p)
 {
     counts.allocations++;
     if (forbidden() != cudaSuccess)
@@ -202,14 +207,31 @@ cudaError_t cudaFree(void *p)
     return cudaSuccess;
 }
 
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    const cudaError_t rc = give(p, bytes);
+    if (rc == cudaSuccess && *p)
+        device_bytes += malloc_usable_size(*p);
+    return rc;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    const size_t bytes = p ? malloc_usable_size(p) : 0;
+    const cudaError_t rc = take_back(p);
+    if (rc == cudaSuccess)
+        device_bytes -= bytes;
+    return rc;
+}
+
 cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
 {
-    return cudaMalloc(p, bytes);
+    return give(p, bytes);
 }
 
 cudaError_t cudaFreeHost(void *p)
 {
-    return cudaFree(p);
+    return take_back(p);
 }
 
 static const char is_memset = 0, is_copy = 0;
