@@ -32,7 +32,7 @@ ops_cuda_cppflags = $(AM_CPPFLAGS) -DOPS_UNDER_TEST=ops_cuda_face -I$(top_srcdir
 ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
-	tests/cuda_emu/test_residents tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
 tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
@@ -69,6 +69,11 @@ tests_cuda_emu_test_residents_SOURCES = tests/test_residents.c
 tests_cuda_emu_test_residents_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_residents_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
 tests_cuda_emu_test_residents_LDADD = libops_cuda_emu.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+tests_cuda_emu_test_tune_SOURCES = tests/test_tune.c
+tests_cuda_emu_test_tune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_cuda_emu_test_tune_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_tune_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_tune_LDADD = $(emu_ldadd)
 tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
 tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'

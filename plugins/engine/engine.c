@@ -204,6 +204,39 @@ static int copy_weights(struct engine *e, const struct engine_options *o, struct
     return status;
 }
 
+/* All layers' matrices of one kind: their places in struct phi4_layer. */
+static int tune_kind(struct engine *e, size_t offset, size_t max_rows, struct airlock_error *err)
+{
+    const struct ops_matrix *all[16];
+    size_t n = least(e->weights.n_layers, sizeof all / sizeof *all);
+    for (size_t i = 0; i < n; i++)
+        all[i] = (const struct ops_matrix *)((const char *)&e->weights.layers[i] + offset);
+    return e->ops->tune(e->dev, all, n, max_rows, false) == OPS_OK
+               ? 0
+               : airlock_error_set(err, AIRLOCK_E_DEVICE,
+                                   "device %s: its products could not be timed", e->ops->name);
+}
+
+static int tune_products(struct engine *e, const struct engine_options *o,
+                         struct airlock_error *err)
+{
+    static const size_t kinds[] = { offsetof(struct phi4_layer, qkv_proj),
+                                    offsetof(struct phi4_layer, o_proj),
+                                    offsetof(struct phi4_layer, gate_up_proj),
+                                    offsetof(struct phi4_layer, down_proj) };
+    const struct scheduler_options options = scheduler_options_of(e, o);
+    const struct ops_matrix *head = &e->weights.lm_head;
+    if (!e->ops->tune)
+        return 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (tune_kind(e, kinds[i], scheduler_max_rows(&options), err))
+            return -1;
+    return e->ops->tune(e->dev, &head, 1, e->max_batch, true) == OPS_OK
+               ? 0
+               : airlock_error_set(err, AIRLOCK_E_DEVICE,
+                                   "device %s: its products could not be timed", e->ops->name);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 /* Where weights are used in place. */
@@ -221,7 +254,8 @@ static int open_device(struct engine *e, const struct engine_options *o, struct 
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", o->ops->name, why);
     if (e->ops->memory) {
         e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->ops->act;
-        if (choose_blocks(e, o, err) || check_memory(e, o, err) || copy_weights(e, o, err))
+        if (choose_blocks(e, o, err) || check_memory(e, o, err) || copy_weights(e, o, err) ||
+            tune_products(e, o, err))
             return -1;
     } else if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err)) {
         return -1;

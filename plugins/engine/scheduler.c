@@ -128,10 +128,15 @@ static void *run(void *arg)
 
 /* ---- start and stop -------------------------------------------------------------------------- */
 
+size_t scheduler_max_rows(const struct scheduler_options *options)
+{
+    return options->max_batch + ALONE_FACTOR * options->prefill_chunk;
+}
+
 static struct phi4_forward_options forward_options(const struct scheduler_options *o)
 {
     struct phi4_forward_options forward = o->forward;
-    forward.max_rows = o->max_batch + ALONE_FACTOR * o->prefill_chunk;
+    forward.max_rows = scheduler_max_rows(o);
     forward.max_seqs = o->max_batch;
     forward.max_logits = o->max_batch;
     forward.max_context = o->max_context;

@@ -43,6 +43,8 @@ struct scheduler_options {
 /* Starts the thread.  NULL: err says why. */
 struct scheduler *scheduler_start(const struct scheduler_options *options,
                                   struct airlock_error *err);
+/* The most rows of a step. */
+size_t scheduler_max_rows(const struct scheduler_options *options);
 /* Bytes of the device's memory that it will take, KV cache apart. */
 uint64_t scheduler_memory(const struct scheduler_options *options);
 /* Ends the thread; what still runs ends with AIRLOCK_E_CANCELLED.  NULL allowed.  Tickets are to be

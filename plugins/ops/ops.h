@@ -286,6 +286,15 @@ struct ops {
                               const struct ops_matrix *m, size_t rows);
 
     /*
+     * Times the ways to multiply by n matrices of one shape, whose numbers take turns, and keeps
+     * the fastest for each class of rows up to max_rows; logits: for logits() instead of matmul().
+     * Before the first step: it waits for the device, and takes some milliseconds for each class.
+     * NULL: there is but one way.
+     */
+    enum ops_status (*tune)(struct ops_device *dev, const struct ops_matrix *const *m, size_t n,
+                            size_t max_rows, bool logits);
+
+    /*
      * Rotary embedding in place and write to the cache.  qkv: [rows, (n_heads + 2 n_kv_heads) *
      * head_dim] act, Q then K then V.  Dims i and i + rotary_dim/2 of a Q or K head, i <
      * rotary_dim/2, turn by the row's angle (Su et al. 2021, NeoX pairing):

@@ -15,6 +15,9 @@
 
 static const size_t DEFAULT_SHARED = 48 * 1024, MOST_SHARED = 99 * 1024; /* sm_86, sm_89 */
 
+/* What a step may not do but once, or at all. */
+static thread_local emu_counts counts;
+
 static std::atomic<size_t> device_bytes; /* that cudaMalloc gave */
 static std::mutex lock;
 static std::map<const void *, size_t> allowed_shared;
@@ -76,13 +79,23 @@ struct emu_stream {
 };
 struct emu_event {
     bool recorded;
+    float at; /* ms */
 };
+
+static thread_local float time_passed;
+
+void emu_count_product(unsigned algorithm)
+{
+    counts.products[algorithm]++;
+}
+
+void emu_pass_time(float ms)
+{
+    time_passed += ms;
+}
 
 /* The stream that this thread captures: meanwhile it must not allocate, free or wait. */
 static thread_local cudaStream_t capturing;
-
-/* What a step may not do but once, or at all. */
-static thread_local emu_counts counts;
 
 struct emu_counts emu_counts_now()
 {
@@ -283,9 +296,16 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
     return cudaSuccess;
 }
 
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+    *ms = to->at - from->at;
+    return from->recorded && to->recorded ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
 {
     event->recorded = true;
+    event->at = time_passed;
     return cudaSuccess;
 }
 

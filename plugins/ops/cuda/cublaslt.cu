@@ -15,7 +15,9 @@
 enum {
     WORKSPACE = 32 * 1024 * 1024, /* what NVIDIA advises for Hopper and later */
     ALIGNMENT = 16,
-    MAX_PLANS = 1024
+    MAX_PLANS = 1024,
+    CANDIDATES = 16, /* that the library names, likeliest first */
+    TIMED_RUNS = 4
 };
 
 struct plan {
@@ -114,7 +116,7 @@ bool lt_takes(const struct product *p)
            cuda_aligned16(p->y);
 }
 
-static size_t class_of(size_t rows)
+size_t lt_class_rows(size_t rows)
 {
     size_t c = GEMV_MAX_ROWS;
     while (c < rows)
@@ -139,8 +141,9 @@ static cublasStatus_t describe(struct lt *lt, struct plan *p)
     return s;
 }
 
-/* The library's first choice for as many rows as the class has at most. */
-static cublasStatus_t choose(struct lt *lt, struct plan *p)
+/* The library's choices for as many rows as the class has at most. */
+static cublasStatus_t candidates(struct lt *lt, const struct plan *p,
+                                 cublasLtMatmulHeuristicResult_t *found, int most, int *n)
 {
     static const cublasLtMatmulPreferenceAttributes_t aligned[] = {
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
@@ -149,8 +152,7 @@ static cublasStatus_t choose(struct lt *lt, struct plan *p)
     const uint64_t workspace = WORKSPACE;
     const uint32_t alignment = ALIGNMENT;
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found = {};
-    int n = 0;
+    *n = 0;
     cublasStatus_t s = lt->api.preference_create(&preference);
     if (s != CUBLAS_STATUS_SUCCESS)
         return s;
@@ -159,11 +161,20 @@ static cublasStatus_t choose(struct lt *lt, struct plan *p)
     for (size_t i = 0; s == CUBLAS_STATUS_SUCCESS && i < sizeof aligned / sizeof aligned[0]; i++)
         s = lt->api.preference_set(preference, aligned[i], &alignment, sizeof alignment);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = lt->api.heuristic(lt->handle, p->desc, p->w, p->x, p->y, p->y, preference, 1, &found,
-                              &n);
+        s = lt->api.heuristic(lt->handle, p->desc, p->w, p->x, p->y, p->y, preference, most, found,
+                              n);
     lt->api.preference_destroy(preference);
-    if (s == CUBLAS_STATUS_SUCCESS && (n < 1 || found.state != CUBLAS_STATUS_SUCCESS))
+    if (s == CUBLAS_STATUS_SUCCESS && (*n < 1 || found[0].state != CUBLAS_STATUS_SUCCESS))
         s = CUBLAS_STATUS_NOT_SUPPORTED;
+    return s;
+}
+
+/* The first of them. */
+static cublasStatus_t choose(struct lt *lt, struct plan *p)
+{
+    cublasLtMatmulHeuristicResult_t found = {};
+    int n = 0;
+    const cublasStatus_t s = candidates(lt, p, &found, 1, &n);
     p->algo = found.algo;
     return s;
 }
@@ -185,7 +196,7 @@ static enum ops_status add_plan(struct lt *lt, const struct product *product, st
         return OPS_E_MEMORY;
     p->n = product->n;
     p->k = product->k;
-    p->class_rows = class_of(product->rows);
+    p->class_rows = lt_class_rows(product->rows);
     p->float_out = product->float_out;
     cublasStatus_t s = describe(lt, p);
     if (s == CUBLAS_STATUS_SUCCESS)
@@ -200,7 +211,7 @@ static enum ops_status add_plan(struct lt *lt, const struct product *product, st
 
 static enum ops_status plan_for(struct lt *lt, const struct product *p, struct plan **out)
 {
-    const size_t c = class_of(p->rows);
+    const size_t c = lt_class_rows(p->rows);
     for (size_t i = 0; i < lt->n_plans; i++) {
         struct plan *have = lt->plans[i];
         if (have->n == p->n && have->k == p->k && have->class_rows == c &&
@@ -224,9 +235,78 @@ static cublasStatus_t set_rows(struct lt *lt, struct plan *plan, uint64_t rows)
     return s;
 }
 
-enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream)
+static cublasStatus_t enqueue(struct lt *lt, struct plan *plan, const struct product *p,
+                              const cublasLtMatmulAlgo_t *algo, cudaStream_t stream)
 {
     const float one = 1.0f, zero = 0.0f;
+    return lt->api.matmul(lt->handle, plan->desc, &one, p->w, plan->w, p->x, plan->x, &zero, p->y,
+                          plan->y, p->y, plan->y, algo, lt->workspace, WORKSPACE, stream);
+}
+
+/* Milliseconds of TIMED_RUNS products by this algorithm; less than 0: it does not work. */
+static float time_of(struct lt *lt, struct plan *plan, const struct product *products, size_t n,
+                     const cublasLtMatmulAlgo_t *algo, cudaStream_t stream, cudaEvent_t events[2])
+{
+    float ms = -1.0f;
+    if (enqueue(lt, plan, &products[n - 1], algo, stream) != CUBLAS_STATUS_SUCCESS ||
+        cudaEventRecord(events[0], stream) != cudaSuccess)
+        return -1.0f;
+    for (size_t i = 0; i < TIMED_RUNS; i++)
+        if (enqueue(lt, plan, &products[i % n], algo, stream) != CUBLAS_STATUS_SUCCESS)
+            return -1.0f;
+    if (cudaEventRecord(events[1], stream) != cudaSuccess ||
+        cudaEventSynchronize(events[1]) != cudaSuccess ||
+        cudaEventElapsedTime(&ms, events[0], events[1]) != cudaSuccess)
+        return -1.0f;
+    return ms;
+}
+
+static enum ops_status tune_plan(struct lt *lt, struct plan *plan, const struct product *products,
+                                 size_t n, cudaStream_t stream, cudaEvent_t events[2])
+{
+    cublasLtMatmulHeuristicResult_t found[CANDIDATES] = {};
+    int n_found = 0;
+    cublasStatus_t s = set_rows(lt, plan, plan->class_rows);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = candidates(lt, plan, found, CANDIDATES, &n_found);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = set_rows(lt, plan, products[0].rows);
+    if (s != CUBLAS_STATUS_SUCCESS)
+        return lt_status(s);
+    float best = -1.0f;
+    for (int i = 0; n_found > 1 && i < n_found; i++) {
+        if (found[i].state != CUBLAS_STATUS_SUCCESS)
+            continue;
+        const float ms = time_of(lt, plan, products, n, &found[i].algo, stream, events);
+        if (ms >= 0 && (best < 0 || ms < best)) {
+            best = ms;
+            plan->algo = found[i].algo;
+        }
+    }
+    return OPS_OK;
+}
+
+enum ops_status lt_tune(struct lt *lt, const struct product *products, size_t n, void *stream)
+{
+    struct plan *plan = NULL;
+    cudaEvent_t events[2] = {};
+    enum ops_status status = plan_for(lt, &products[0], &plan);
+    if (status != OPS_OK)
+        return status;
+    cudaError_t rc = cudaEventCreateWithFlags(&events[0], cudaEventDefault);
+    if (rc == cudaSuccess)
+        rc = cudaEventCreateWithFlags(&events[1], cudaEventDefault);
+    status = rc == cudaSuccess
+                 ? tune_plan(lt, plan, products, n, static_cast<cudaStream_t>(stream), events)
+                 : cuda_status(rc);
+    for (int i = 0; i < 2; i++)
+        if (events[i])
+            cudaEventDestroy(events[i]);
+    return status;
+}
+
+enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream)
+{
     struct plan *plan = NULL;
     const enum ops_status status = plan_for(lt, p, &plan);
     if (status != OPS_OK)
@@ -234,7 +314,5 @@ enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream)
     const cublasStatus_t s = set_rows(lt, plan, p->rows);
     if (s != CUBLAS_STATUS_SUCCESS)
         return lt_status(s);
-    return lt_status(lt->api.matmul(lt->handle, plan->desc, &one, p->w, plan->w, p->x, plan->x,
-                                    &zero, p->y, plan->y, p->y, plan->y, &plan->algo, lt->workspace,
-                                    WORKSPACE, static_cast<cudaStream_t>(stream)));
+    return lt_status(enqueue(lt, plan, p, &plan->algo, static_cast<cudaStream_t>(stream)));
 }

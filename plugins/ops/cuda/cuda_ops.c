@@ -33,6 +33,7 @@ const struct ops *ops_cuda(const char **why)
         .add_rmsnorm = cuda_add_rmsnorm,
         .matmul = cuda_matmul,
         .logits = cuda_logits,
+        .tune = cuda_tune,
         .rope_kv = cuda_rope_kv,
         .attention = cuda_attention,
         .swiglu = cuda_swiglu,

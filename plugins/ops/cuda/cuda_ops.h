@@ -38,6 +38,8 @@ enum ops_status cuda_matmul(struct ops_device *dev, void *y, const void *x,
                             const struct ops_matrix *m, size_t rows);
 enum ops_status cuda_logits(struct ops_device *dev, float *y, const void *x,
                             const struct ops_matrix *m, size_t rows);
+enum ops_status cuda_tune(struct ops_device *dev, const struct ops_matrix *const *m, size_t n,
+                          size_t max_rows, bool logits);
 enum ops_status cuda_rope_kv(struct ops_device *dev, void *qkv, const float *cos, const float *sin,
                              const int32_t *slot, size_t rows, const struct ops_heads *heads,
                              const struct ops_kv *kv);

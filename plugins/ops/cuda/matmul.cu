@@ -52,3 +52,61 @@ enum ops_status cuda_logits(struct ops_device *dev, float *y, const void *x,
 {
     return multiply(dev, y, x, m, rows, true);
 }
+
+/* ---- tuning ---------------------------------------------------------------------------------- */
+
+enum {
+    TUNE_MATRICES = 8,   /* that take turns: together more than any cache holds */
+    TUNE_MAX_ROWS = 2048 /* beyond, the library's first choice is a good one */
+};
+
+static bool same_shape(const struct ops_matrix *const *m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (m[i]->dtype != OPS_BF16 || m[i]->rows != m[0]->rows || m[i]->cols != m[0]->cols)
+            return false;
+    return n > 0 && m[0]->rows > 0 && m[0]->cols > 0;
+}
+
+/* Rows of x and y for the classes; what they hold does not matter, but zeros would be too easy. */
+static enum ops_status tune_classes(struct ops_device *dev, const struct ops_matrix *const *m,
+                                    size_t n, size_t max_rows, bool logits, char *x, char *y)
+{
+    enum ops_status status =
+        cuda_status(cudaMemsetAsync(x, 0x3c, max_rows * m[0]->cols * 2, dev->stream));
+    for (size_t rows = GEMV_MAX_ROWS + 1; status == OPS_OK && rows <= max_rows;
+         rows = lt_class_rows(rows) + 1) {
+        struct product products[TUNE_MATRICES];
+        const size_t most = lt_class_rows(rows);
+        for (size_t i = 0; i < n; i++) {
+            products[i] = {};
+            products[i].y = y;
+            products[i].x = x;
+            products[i].w = m[i]->data;
+            products[i].rows = most < max_rows ? most : max_rows;
+            products[i].n = m[i]->rows;
+            products[i].k = m[i]->cols;
+            products[i].float_out = logits;
+            if (!lt_takes(&products[i]))
+                return OPS_OK;
+        }
+        status = lt_tune(dev->lt, products, n, dev->stream);
+    }
+    return status;
+}
+
+enum ops_status cuda_tune(struct ops_device *dev, const struct ops_matrix *const *m, size_t n,
+                          size_t max_rows, bool logits)
+{
+    n = n < TUNE_MATRICES ? n : (size_t)TUNE_MATRICES;
+    max_rows = max_rows < TUNE_MAX_ROWS ? max_rows : (size_t)TUNE_MAX_ROWS;
+    if (!dev->lt || max_rows <= GEMV_MAX_ROWS || !same_shape(m, n))
+        return OPS_OK;
+    char *x = static_cast<char *>(cuda_alloc(dev, max_rows * m[0]->cols * 2));
+    char *y = static_cast<char *>(cuda_alloc(dev, max_rows * m[0]->rows * (logits ? 4 : 2)));
+    const enum ops_status status =
+        x && y ? tune_classes(dev, m, n, max_rows, logits, x, y) : OPS_E_MEMORY;
+    cuda_free(dev, x);
+    cuda_free(dev, y);
+    return status;
+}

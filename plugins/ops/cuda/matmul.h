@@ -30,10 +30,16 @@ void lt_close(struct lt *lt); /* NULL allowed */
 size_t lt_version(const struct lt *lt);
 /* Whether cuBLASLt takes this shape and these addresses: 16-byte aligned rows. */
 bool lt_takes(const struct product *p);
+/* The most rows of the class that this number of rows belongs to. */
+size_t lt_class_rows(size_t rows);
+/* Times the candidates for the products' class on the stream and keeps the fastest in the plan.
+ * products: of one shape, with different weights that take turns.  Waits. */
+enum ops_status lt_tune(struct lt *lt, const struct product *products, size_t n, void *stream);
 /*
  * Enqueues the product on stream.  The plan (descriptors and the algorithm) is made once for each
  * n, k, type of y, and power of two that rows is rounded up to, and kept: the same algorithm, hence
- * the same order of additions, for all numbers of rows of one such class.
+ * the same order of additions, for all numbers of rows of one such class.  It is the one that
+ * lt_tune() found, or the library's first choice.
  */
 enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream);
 

@@ -224,7 +224,12 @@ enum cudaMemcpyKind {
     cudaMemcpyDeviceToDevice,
     cudaMemcpyDefault
 };
-enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0 };
+enum {
+    cudaStreamNonBlocking = 1,
+    cudaEventDefault = 0,
+    cudaEventDisableTiming = 2,
+    cudaHostAllocDefault = 0
+};
 enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor = 75 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 
@@ -266,6 +271,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph,
@@ -282,6 +288,10 @@ const char *cudaGetErrorString(cudaError_t error);
  */
 cudaError_t emu_allow_shared(const void *kernel, size_t bytes);
 cudaError_t emu_check_launch(const void *kernel, const cudaLaunchConfig_t *config);
+/* The time that work pretends to take, for events to tell. */
+void emu_pass_time(float ms);
+/* A product of cuBLASLt by this algorithm, for emu_counts. */
+void emu_count_product(unsigned algorithm);
 /* Does the work, or keeps it while the stream is captured; what: the kernel, or which other work,
  * for cudaGraphExecUpdate to compare. */
 cudaError_t emu_enqueue(cudaStream_t stream, const void *what, std::function<cudaError_t()> work);
