@@ -60,7 +60,7 @@ static void refuses(const char *text, const char *param, const char *code, const
     release();
 }
 
-START_TEST(the_question_is_the_model_cards)
+START_TEST(the_question_is_the_one_that_the_model_is_measured_with)
 {
     asks(FORM(""), "<|audio_1|>Transcribe the audio clip into text.");
     ck_assert(!request.text && !request.openai.stream && !request.openai.logprobs);
@@ -200,7 +200,7 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = { the_question_is_the_model_cards,
+    const TTest *const tests[] = { the_question_is_the_one_that_the_model_is_measured_with,
                                    a_temperature_is_a_plain_number,
                                    what_would_change_the_answer_but_is_not_done_is_refused_by_name,
                                    a_form_that_is_not_whole_is_refused,

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The instruction of Phi-4-multimodal's model card for speech recognition. */
+/* The instruction that Phi-4-multimodal's word error rates of the Open ASR leaderboard were
+ * measured with. */
 #define INSTRUCTION "<|audio_1|>Transcribe the audio clip into text."
 
 enum { PROMPT_BYTES = 64 << 10, NUMBER_BYTES = 32 };
