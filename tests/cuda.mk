@@ -5,7 +5,7 @@ emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/emu_counts.h tests/cuda_e
 EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/gpu/pack tests/gpu/run tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
 check_LTLIBRARIES += libops_cuda_emu.la
 libops_cuda_emu_la_SOURCES = tests/cuda_emu/fiber.cc tests/cuda_emu/scheduler.cc tests/cuda_emu/runtime.cc \
-	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc plugins/ops/cuda/cuda_ops.c
+	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc tests/cuda_emu/encoder_ops_emu.cc plugins/ops/cuda/cuda_ops.c
 libops_cuda_emu_la_CPPFLAGS = -DCUDA_EMU -I$(top_srcdir)/tests/cuda_emu/include -I$(top_srcdir)/tests $(AM_CPPFLAGS)
 libops_cuda_emu_la_CXXFLAGS = -std=c++17 -Wall -Wextra -Wno-unknown-pragmas -Wno-pass-failed $(EMU_WERROR) -g -fno-omit-frame-pointer \
 	-fvisibility=hidden -ffp-contract=off $(EMU_SANITIZE)
@@ -33,6 +33,8 @@ ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
 	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_encoder tests/cuda_emu/test_ops_full \
+	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
 tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
@@ -74,6 +76,21 @@ tests_cuda_emu_test_tune_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
 tests_cuda_emu_test_tune_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_tune_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
 tests_cuda_emu_test_tune_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_encoder_SOURCES = tests/test_ops_encoder.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_encoder_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_encoder_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_encoder_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_encoder_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_full_SOURCES = tests/test_ops_full.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_full_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_full_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_full_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_full_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_conv_SOURCES = tests/test_ops_conv.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_conv_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_conv_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_conv_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_conv_LDADD = $(emu_ldadd)
 tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
 tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
@@ -93,6 +110,8 @@ if HAVE_CUDA
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
 	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs \
 	tests/gpu/test_residents tests/gpu/test_logits
+	tests/gpu/test_ops_invariance tests/gpu/test_ops_encoder tests/gpu/test_ops_full tests/gpu/test_ops_conv \
+	tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
 gpu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) -pthread
@@ -123,6 +142,18 @@ tests_gpu_test_decode_graphs_LDADD = libphi4.la $(CHECK_LIBS)
 tests_gpu_test_residents_SOURCES = tests/test_residents.c
 tests_gpu_test_residents_CFLAGS = $(gpu_cflags)
 tests_gpu_test_residents_LDADD = libphi4.la $(CHECK_LIBS)
+tests_gpu_test_ops_encoder_SOURCES = tests/test_ops_encoder.c $(ops_cuda_fixture)
+tests_gpu_test_ops_encoder_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_encoder_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_encoder_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_full_SOURCES = tests/test_ops_full.c $(ops_cuda_fixture)
+tests_gpu_test_ops_full_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_full_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_full_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_conv_SOURCES = tests/test_ops_conv.c $(ops_cuda_fixture)
+tests_gpu_test_ops_conv_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_conv_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_conv_LDADD = libops.la $(CHECK_LIBS) -lm
 tests_gpu_test_logits_SOURCES = tests/test_logits.c
 tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_logits_CFLAGS = $(gpu_cflags)

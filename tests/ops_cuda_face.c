@@ -301,6 +301,161 @@ static enum ops_status face_lora(struct ops_device *dev, void *y, const void *x,
     return status;
 }
 
+/* ---- the encoders' ---- */
+
+static enum ops_status face_layernorm(struct ops_device *dev, void *y, const void *x,
+                                      const struct ops_matrix *w, const struct ops_matrix *b,
+                                      size_t rows, size_t dim, float eps)
+{
+    const struct ops_matrix weight = inner(w), bias = inner(b);
+    struct both out = act(dev, y, rows * dim), in = act(dev, x, rows * dim);
+    const enum ops_status status = cuda()->layernorm(
+        dev, out.device, y == x ? out.device : in.device, &weight, &bias, rows, dim, eps);
+    give_back(dev, &out, status);
+    give_back(dev, &in, OPS_E_SHAPE);
+    return status;
+}
+
+static enum ops_status face_add_bias(struct ops_device *dev, void *y, const struct ops_matrix *b,
+                                     size_t rows, size_t dim)
+{
+    const struct ops_matrix bias = inner(b);
+    struct both out = act(dev, y, rows * dim);
+    const enum ops_status status = cuda()->add_bias(dev, out.device, &bias, rows, dim);
+    give_back(dev, &out, status);
+    return status;
+}
+
+static enum ops_status face_add(struct ops_device *dev, void *y, const void *x, size_t n,
+                                float scale)
+{
+    struct both out = act(dev, y, n), in = act(dev, x, n);
+    const enum ops_status status =
+        cuda()->add(dev, out.device, y == x ? out.device : in.device, n, scale);
+    give_back(dev, &out, status);
+    give_back(dev, &in, OPS_E_SHAPE);
+    return status;
+}
+
+/* y = f(x), n numbers each. */
+typedef enum ops_status map_fn(struct ops_device *dev, void *y, const void *x, size_t n, int kind);
+
+static enum ops_status map(map_fn *f, struct ops_device *dev, void *y, const void *x, size_t n,
+                           int kind)
+{
+    struct both out = act(dev, y, n), in = act(dev, x, n);
+    const enum ops_status status = f(dev, out.device, y == x ? out.device : in.device, n, kind);
+    give_back(dev, &out, status);
+    give_back(dev, &in, OPS_E_SHAPE);
+    return status;
+}
+
+static enum ops_status gelu(struct ops_device *dev, void *y, const void *x, size_t n, int kind)
+{
+    return cuda()->gelu(dev, y, x, n, (enum ops_gelu)kind);
+}
+
+static enum ops_status relu(struct ops_device *dev, void *y, const void *x, size_t n, int kind)
+{
+    (void)kind;
+    return cuda()->relu(dev, y, x, n);
+}
+
+static enum ops_status silu(struct ops_device *dev, void *y, const void *x, size_t n, int kind)
+{
+    (void)kind;
+    return cuda()->silu(dev, y, x, n);
+}
+
+static enum ops_status face_gelu(struct ops_device *dev, void *y, const void *x, size_t n,
+                                 enum ops_gelu kind)
+{
+    return map(gelu, dev, y, x, n, (int)kind);
+}
+
+static enum ops_status face_relu(struct ops_device *dev, void *y, const void *x, size_t n)
+{
+    return map(relu, dev, y, x, n, 0);
+}
+
+static enum ops_status face_silu(struct ops_device *dev, void *y, const void *x, size_t n)
+{
+    return map(silu, dev, y, x, n, 0);
+}
+
+static enum ops_status face_glu(struct ops_device *dev, void *y, const void *x, size_t rows,
+                                size_t dim)
+{
+    struct both out = act(dev, y, rows * dim), in = act(dev, x, 2 * rows * dim);
+    const enum ops_status status = cuda()->glu(dev, out.device, in.device, rows, dim);
+    give_back(dev, &out, status);
+    give_back(dev, &in, OPS_E_SHAPE);
+    return status;
+}
+
+static enum ops_status face_transpose(struct ops_device *dev, void *y, const void *x, size_t rows,
+                                      size_t a, size_t b)
+{
+    struct both out = act(dev, y, rows * a * b), in = act(dev, x, rows * a * b);
+    const enum ops_status status = cuda()->transpose(dev, out.device, in.device, rows, a, b);
+    give_back(dev, &out, status);
+    give_back(dev, &in, OPS_E_SHAPE);
+    return status;
+}
+
+/* From the first number of the first row to the last of the last; nothing of what is to be refused.
+ */
+static size_t spread(const struct ops_full *a, size_t stride)
+{
+    const bool likely = a->rows > 0 && a->head_dim <= OPS_FULL_MAX_DIM;
+    return likely ? (a->rows - 1) * stride + a->n_heads * a->head_dim : 0;
+}
+
+static enum ops_status face_attention_full(struct ops_device *dev, const struct ops_full *a)
+{
+    struct ops_full d = *a;
+    struct both q = act(dev, a->q, spread(a, a->q_stride));
+    struct both k = act(dev, a->k, spread(a, a->k_stride));
+    struct both v = act(dev, a->v, spread(a, a->v_stride));
+    struct both o = act(dev, a->o, spread(a, a->o_stride));
+    d.q = q.device;
+    d.k = k.device;
+    d.v = v.device;
+    d.o = o.device;
+    int32_t *first_row = to_device(dev, a->first_row, (a->n_segments + 1) * sizeof *first_row);
+    uint8_t *seen = to_device(dev, a->key_seen, a->rows);
+    float *relative = to_device(dev, a->relative, 2 * a->reach * a->n_heads * sizeof *relative);
+    d.first_row = first_row;
+    d.key_seen = seen;
+    d.relative = relative;
+    const enum ops_status status = cuda()->attention_full(dev, &d);
+    give_back(dev, &o, status);
+    give_back(dev, &q, OPS_E_SHAPE);
+    give_back(dev, &k, OPS_E_SHAPE);
+    give_back(dev, &v, OPS_E_SHAPE);
+    cuda()->free(dev, first_row);
+    cuda()->free(dev, seen);
+    cuda()->free(dev, relative);
+    return status;
+}
+
+static enum ops_status face_depthwise_conv(struct ops_device *dev, void *y, const void *x,
+                                           const struct ops_matrix *w, const struct ops_matrix *b,
+                                           const struct ops_conv *c)
+{
+    const struct ops_matrix weight = inner(w), bias = inner(b);
+    /* Others are there to be refused; what they say of x and y need not be so. */
+    const bool likely = c->images <= 64 && c->in_height <= 64 && c->out_channels == w->rows;
+    const size_t in = likely ? c->images * c->in_height * c->in_width * c->in_channels : 0;
+    const size_t out = likely ? c->images * c->out_height * c->out_width * c->out_channels : 0;
+    struct both to = act(dev, y, out), from = act(dev, x, in);
+    const enum ops_status status =
+        cuda()->depthwise_conv(dev, to.device, from.device, &weight, &bias, c);
+    give_back(dev, &to, status);
+    give_back(dev, &from, OPS_E_SHAPE);
+    return status;
+}
+
 static struct ops face;
 
 const struct ops *ops_cuda_face(void)
@@ -321,5 +476,15 @@ const struct ops *ops_cuda_face(void)
     face.attention = face_attention;
     face.swiglu = face_swiglu;
     face.lora = face_lora;
+    face.layernorm = face_layernorm;
+    face.add_bias = face_add_bias;
+    face.add = face_add;
+    face.gelu = face_gelu;
+    face.attention_full = face_attention_full;
+    face.depthwise_conv = face_depthwise_conv;
+    face.relu = face_relu;
+    face.silu = face_silu;
+    face.glu = face_glu;
+    face.transpose = face_transpose;
     return &face;
 }

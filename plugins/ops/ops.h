@@ -348,7 +348,8 @@ struct ops {
     /* y += scale * x.  x, y: [n] act; y == x allowed.  Error: one act step of each term. */
     enum ops_status (*add)(struct ops_device *dev, void *y, const void *x, size_t n, float scale);
 
-    /* y = gelu(x).  x, y: [n] act; y == x allowed.  Error on the CPU: 2^-20 |x|. */
+    /* y = gelu(x).  x, y: [n] act; y == x allowed.  Error: 2^-20 |x|, and half an act step on CUDA.
+     */
     enum ops_status (*gelu)(struct ops_device *dev, void *y, const void *x, size_t n,
                             enum ops_gelu kind);
 
@@ -356,7 +357,8 @@ struct ops {
      * Bidirectional attention: for row i of a segment and each head, softmax over the seen keys j
      * of the segment of (q_i . k_j * scale + relative bias), times v_j.  A row whose segment has no
      * seen key gets zeros.  Rows whose own key is not seen are computed like the others.
-     * Softmax and sums in float32.  Error: 2^-14 relative to max |v| on the CPU.
+     * Softmax and sums in float32.  Error: relative to max |v| 2^-14 on the CPU, 2^-7 on CUDA (see
+     * attention).  On CUDA what first_row says is the caller's to check.
      */
     enum ops_status (*attention_full)(struct ops_device *dev, const struct ops_full *a);
 

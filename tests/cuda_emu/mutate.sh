@@ -46,10 +46,10 @@ attention.cu|s/__syncthreads(); \/\* all have read them \*\///|attention
 attention.cu|s/    copy_async_wait<0>();$//|attention
 attention.cu|s/w < DECODE_WARPS; w++) {/w < DECODE_WARPS - 1; w++) {/|attention
 attention.cu|s/c < chunks; c++, part/c + 1 < chunks; c++, part/|attention
-attention.cu|s/t.position + q \/ heads.n + 1 : 0/t.position + q \/ heads.n : 0/|attention
-attention.cu|s/rows > 1 ? (rows + rows_at_once - 1)/rows > 2 ? (rows + rows_at_once - 1)/|invariance
+attention.cu|s/position + q \/ heads.n + 1 : 0/position + q \/ heads.n : 0/|attention
+row_tile.cuh|s/rows >= least ?/rows > least ?/|invariance
 attention.cu|s/q >= t.rows \* heads.n/q > t.rows * heads.n/|attention
-attention.cu|s/before += lane >= (uint32_t)by ? other : 0/before += other/|attention
+row_tile.cuh|s/before += lane >= (uint32_t)by ? other : 0/before += other/|attention
 lora.cu|s/at < a.in; at += WARP_LANES \* WIDTH/at + WIDTH < a.in; at += WARP_LANES * WIDTH/|matmul
 lora.cu|s/rank >= a.segments/rank > a.segments/|matmul
 lora.cu|s/column < a.out \&\& k < n; k += WIDTH/column <= a.out \&\& k < n; k += WIDTH/|matmul
@@ -72,6 +72,60 @@ sampling.cu|s/return \*was;/return a.logits[(size_t)blockIdx.x * a.vocab + id];/
 sampling.cu|s/w < THREADS \/ WARP_LANES; w++/w < THREADS \/ WARP_LANES - 1; w++/|sample
 matrix.cu|s/+ done \* 2, s->slot/+ done * 2 + 2, s->slot/|matmul
 matrix.cu|s/out\[i\] = float_to_bf16(load_float(host, dtype, first + i))/out[i] = float_to_bf16(load_float(host, dtype, first + i + 1))/|matmul
+elementwise.cu|s/if (i + WIDTH <= n)/if (i + WIDTH <= n + 1)/|encoder
+elementwise.cu|0,/for (size_t k = i; k < n; k++)/s//for (size_t k = i; k + 1 < n; k++)/|encoder
+elementwise.cu|s/0.044715f/0.044714f * 1.01f/|encoder
+elementwise.cu|s/-0.7071067811865476f/-0.7071067811865476f * 1.01f/|encoder
+elementwise.cu|s/return x < 0.0f ? 0.0f : x;/return x > 0.0f ? x : 0.0f;/|conv
+elementwise.cu|s/__fmaf_rn(scale, more\[k\], sum\[k\])/sum[k] + more[k]/|encoder
+elementwise.cu|s/__fmaf_rn(scale, __bfloat162float(x\[k\])/__fmaf_rn(1.0f, __bfloat162float(x[k])/|encoder
+elementwise.cu|s/in_block < l.at_once \&\& \*row/*row/|encoder
+elementwise.cu|s/\*row < l.rows \&\& \*col < l.dim/*row <= l.rows \&\& *col < l.dim/|encoder
+elementwise.cu|s/\*col < l.dim;/*col <= l.dim;/|conv
+elementwise.cu|s/threadIdx.x % l.threads) \* WIDTH/threadIdx.x % l.threads) * WIDTH + 1/|encoder
+elementwise.cu|s/(unsigned)((pieces + MAP_THREADS - 1) \/ MAP_THREADS))/(unsigned)(pieces \/ MAP_THREADS + 1) - (pieces > MAP_THREADS))/|conv
+elementwise.cu|s/load_bf16<WIDTH>(more, b + col)/load_bf16<WIDTH>(more, b)/|encoder
+elementwise.cu|s/load_bf16<WIDTH>(gate, from + l.dim)/load_bf16<WIDTH>(gate, from + l.dim - 1)/|conv
+layernorm.cu|s/row >= rows)/row > rows)/|encoder
+layernorm.cu|0,/i < dim; i += WARP_LANES \* WIDTH/s//i + WIDTH < dim; i += WARP_LANES * WIDTH/|encoder
+layernorm.cu|s/warp_sum(squares) \/ (float)dim/warp_sum(squares) \/ (float)(dim - 1)/|encoder
+layernorm.cu|s/v\[k\] - first - mean;/v[k] - mean;/|encoder
+layernorm.cu|s/load_bf16<WIDTH>(bias, b + i)/load_bf16<WIDTH>(bias, b)/|encoder
+transpose.cu|s/__syncthreads();/;/|conv
+transpose.cu|s/k < TILE \&\& first_a + k < a/k < TILE - 1 \&\& first_a + k < a/|conv
+transpose.cu|s/if (first_b + j < b)/if (first_b + j <= b)/|conv
+transpose.cu|s/if (first_a + j < a)/if (first_a + j <= a)/|conv
+conv.cu|s/__syncthreads();/;/|conv
+conv.cu|s/i % n \* CONV_PITCH + i \/ n\]/i % n * CONV_PITCH + i \/ n + 1]/|conv
+conv.cu|s/first + i \/ n < a.channels ?/first + i \/ n <= a.channels ?/|conv
+conv.cu|s/row >= a.in_height/row > a.in_height/|conv
+conv.cu|s/column >= a.in_width/column > a.in_width/|conv
+conv.cu|s/u \* a.kernel_width + v) \* CONV_PITCH/u * a.kernel_height + v) * CONV_PITCH/|conv
+conv.cu|s/- a.pad_left;/- a.pad_left + 1;/|conv
+conv.cu|s/first + mine >= a.channels/first + mine > a.channels/|conv
+conv.cu|s/round < CONV_ROUNDS \&\& place < a.places/round < CONV_ROUNDS \&\& place <= a.places/|conv
+conv.cu|s/round < CONV_ROUNDS \&\&/round + 1 < CONV_ROUNDS \&\&/|conv
+conv.cu|s/place \/ a.out_width \/ a.out_height \* in/place \/ a.out_width \/ a.out_height * (in + 1)/|conv
+attention_full.cu|s/row < end \&\& d < a.head_dim/row <= end \&\& d < a.head_dim/|full
+attention_full.cu|s/(!KEYS || !a.key_seen || a.key_seen\[row\] != 0)/true/|full
+attention_full.cu|s/key < t.end \&\& (!a.key_seen/key <= t.end \&\& (!a.key_seen/|full
+attention_full.cu|s/- (FULL_QUERIES - 1);/- FULL_QUERIES;/|full
+attention_full.cu|s/i < FULL_DISTANCES; i += FULL_THREADS/i < FULL_DISTANCES - 1; i += FULL_THREADS/|full
+attention_full.cu|s/distance >= a.reach ? a.reach - 1/distance > a.reach ? a.reach/|full
+attention_full.cu|s/bias\[n \* 8 + i % 2 - i \/ 2 \* 8\]/bias[n * 8 + i % 2]/|full
+attention_full.cu|s/m->seen\[n \/ 4\] >> (n % 4 \* 8 + column)/m->seen[n \/ 4] >> (n % 4 * 8)/|full
+attention_full.cu|s/__shfl_xor_sync(~0u, max\[r\], 2)/max[r]/|full
+attention_full.cu|s/if (q >= t.rows)/if (q > t.rows)/|full
+attention_full.cu|s/run.sum\[r\] == 0.0f ? 0.0f : //|full
+attention_full.cu|0,/copy_async_wait<1>();/s//;/|full
+attention_full.cu|s/copy_async_wait<1>(); \/\* the values \*\//copy_async_wait<2>();/|full
+attention_full.cu|s/__syncthreads(); \/\* all have read them \*\///|full
+attention_full.cu|s/copy_async_wait<0>();//|full
+attention_full.cu|s/rows \/ FULL_QUERIES + a.n_segments;/rows \/ FULL_QUERIES + a.n_segments - 2;/|full
+attention_full.cu|s/first += FULL_TOKENS) {/first += FULL_TOKENS - 1) {/|full
+row_tile.cuh|s/rows >= least ?/rows > least ?/|full
+row_tile.cuh|s/t.end - t.first_row < rows_at_once ? t.end - t.first_row : rows_at_once/rows_at_once/|full
+attention_tile.cuh|s/f.more = chunk == -INFINITY ? 0.0f : exp2f(chunk - top)/f.more = 1.0f/|full
 LIST
 }
 
@@ -80,15 +134,17 @@ cp -r "$top/plugins/ops" "$work/plugins/ops"
 cp -r "$top/tests/cuda_emu" "$work/tests/cuda_emu"
 flags=(-std=c++17 -O1 -g -fno-omit-frame-pointer -fsanitize=address -ffp-contract=off -w -DCUDA_EMU
     "-I$work/tests/cuda_emu/include" "-I$work/tests" "-I$work/plugins")
-mapfile -t runtime < <(find "$build" -path '*/.libs/libops_cuda_emu_la-*.o' ! -name '*ops_cuda_emu.o')
 
 try() { # FILE TEST: says how the mutant fared
-    local parts
+    local parts rest source=ops_cuda_emu
+    case $2 in encoder | full | conv) source=encoder_ops_emu ;; esac
     cmp -s "$work/plugins/ops/cuda/$1" "$top/plugins/ops/cuda/$1" && { echo 'NOT THERE'; return; }
-    g++ "${flags[@]}" -c "$work/tests/cuda_emu/ops_cuda_emu.cc" -o "$work/ops.o" >"$work/log" 2>&1 ||
+    g++ "${flags[@]}" -c "$work/tests/cuda_emu/$source.cc" -o "$work/ops.o" >"$work/log" 2>&1 ||
         { echo 'NO BUILD'; return; }
     mapfile -t parts < <(find "$build/tests" "$build/plugins/engine" -name "tests_cuda_emu_test_ops_$2-*.o")
-    g++ -fsanitize=address "${parts[@]}" "${runtime[@]}" "$work/ops.o" -lcheck -lsubunit -lstdc++ -lm -lrt -lpthread \
+    # The mutant first: what is inline in both of the kernels' objects is taken from it.
+    mapfile -t rest < <(find "$build" -path '*/.libs/libops_cuda_emu_la-*.o' ! -name "*-$source.o")
+    g++ -fsanitize=address "$work/ops.o" "${parts[@]}" "${rest[@]}" -lcheck -lsubunit -lstdc++ -lm -lrt -lpthread \
         -o "$work/run" >"$work/log" 2>&1 || { echo 'NO LINK'; return; }
     timeout 600 "$work/run" >"$work/log" 2>&1 && { echo SURVIVED; return; }
     grep -q 'ERROR: AddressSanitizer' "$work/log" && { echo asan; return; }

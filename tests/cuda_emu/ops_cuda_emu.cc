@@ -1,5 +1,5 @@
-/* ops_cuda_emu.cc - all of plugins/ops/cuda as one file of host C++, by way of the headers in
- * tests/cuda_emu/include. */
+/* ops_cuda_emu.cc - all of plugins/ops/cuda as host C++, by way of the headers in
+ * tests/cuda_emu/include: the device and what the text model needs. */
 #include "ops/cuda/attention.cu"
 #include "ops/cuda/cublaslt.cu"
 #include "ops/cuda/device.cu"

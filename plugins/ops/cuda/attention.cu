@@ -10,6 +10,7 @@
 #include "attention_tile.cuh"
 #include "device.cuh"
 #include "heads.cuh"
+#include "row_tile.cuh"
 
 /* ---- decoding -------------------------------------------------------------------------------- */
 
@@ -141,92 +142,6 @@ template <int HD, int TOKENS, int WARPS> struct prompt_memory {
     bf16 v[TOKENS * (HD + TILE_PAD)];
 };
 
-/* A tile of queries: rows of one sequence. */
-struct row_tile {
-    uint32_t seq, first_row, rows, position; /* position: of first_row in its sequence */
-    bool found;
-};
-
-/* The tile-th tile of rows_at_once rows, counted over all sequences with more than one row.  All
- * lanes of a warp get it; 32 sequences are looked at together. */
-static __device__ row_tile find_tile(const attention_args &a, uint32_t tile, uint32_t rows_at_once)
-{
-    const uint32_t lane = threadIdx.x % WARP_LANES;
-    row_tile t = {};
-    for (uint32_t base = 0; base < a.n_seqs; base += WARP_LANES) {
-        const uint32_t seq = base + lane;
-        const uint32_t rows =
-            seq < a.n_seqs ? (uint32_t)(a.first_row[seq + 1] - a.first_row[seq]) : 0;
-        const uint32_t own = rows > 1 ? (rows + rows_at_once - 1) / rows_at_once : 0;
-        uint32_t before = own; /* tiles of the lanes up to this one */
-#pragma unroll
-        for (int by = 1; by < WARP_LANES; by *= 2) {
-            const uint32_t other = __shfl_up_sync(~0u, before, by);
-            before += lane >= (uint32_t)by ? other : 0;
-        }
-        const uint32_t all = __shfl_sync(~0u, before, WARP_LANES - 1);
-        if (tile >= all) {
-            tile -= all;
-            continue;
-        }
-        const int owner = __ffs((int)__ballot_sync(~0u, before > tile)) - 1;
-        const uint32_t within = tile - __shfl_sync(~0u, before - own, owner);
-        t.seq = base + (uint32_t)owner;
-        t.first_row = (uint32_t)a.first_row[t.seq] + within * rows_at_once;
-        const uint32_t end = (uint32_t)a.first_row[t.seq + 1];
-        t.rows = end - t.first_row < rows_at_once ? end - t.first_row : rows_at_once;
-        t.position = (uint32_t)a.length[t.seq] - (end - t.first_row);
-        t.found = true;
-        break;
-    }
-    return t;
-}
-
-/* What a warp keeps of its 16 queries: rows g and g + 8 of the tile in each lane. */
-template <int HD> struct running {
-    float o[HD / 8][4], max[2], sum[2];
-};
-
-/* Turns scores into weights as fragments: groups of 8 tokens 2 t and 2 t + 1 are the halves of A.
- */
-template <int TOKENS>
-static __device__ __forceinline__ void weights_of(uint32_t p[TOKENS / 16][4],
-                                                  const float s[TOKENS / 8][4], const float max[2])
-{
-#pragma unroll
-    for (int t = 0; t < TOKENS / 16; t++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float *two = s[2 * t + i / 2] + i % 2 * 2;
-            p[t][i] = bf16_pack(weight(two[0], max[i % 2]), weight(two[1], max[i % 2]));
-        }
-    }
-}
-
-template <int HD, int TOKENS>
-static __device__ __forceinline__ void
-fold_chunk(running<HD> &run, const uint32_t p[TOKENS / 16][4], const float max[2], const bf16 *v)
-{
-    float l[2];
-    fold f[2];
-    sum_weights<TOKENS>(l, p);
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        f[r] = fold_maximum(&run.max[r], max[r]);
-        run.sum[r] = fold_value(run.sum[r], l[r], f[r]);
-    }
-#pragma unroll
-    for (int d = 0; d < HD; d += 16) {
-        float c[2][4] = {};
-        values<HD, TOKENS>(c, p, v, d);
-#pragma unroll
-        for (int k = 0; k < 8; k++) {
-            float *o = &run.o[d / 8 + k / 4][k % 4];
-            *o = fold_value(*o, c[k / 4][k % 4], f[k % 4 / 2]);
-        }
-    }
-}
-
 template <int HD>
 static __device__ __forceinline__ void store_rows(const attention_args &a, const running<HD> &run,
                                                   const row_tile &t, head_range heads,
@@ -258,19 +173,20 @@ static __global__ void __launch_bounds__(WARPS *WARP_LANES) attention_prompt(con
     DYNAMIC_SHARED(memory);
     prompt_memory<HD, TOKENS, WARPS> *m =
         reinterpret_cast<prompt_memory<HD, TOKENS, WARPS> *>(memory);
-    const row_tile t = find_tile(a, blockIdx.x, QUERIES / a.heads_at_once);
+    const row_tile t = find_tile(a.first_row, a.n_seqs, 2, blockIdx.x, QUERIES / a.heads_at_once);
     if (!t.found)
         return;
     const head_range heads = heads_of(a, blockIdx.y);
     const uint32_t warp = threadIdx.x / WARP_LANES, g = threadIdx.x % WARP_LANES / 4;
     const uint32_t query = warp * TILE_QUERIES, count = t.rows * heads.n;
-    const uint32_t end = t.position + t.rows;
+    const uint32_t position = (uint32_t)a.length[t.seq] - (t.end - t.first_row);
+    const uint32_t end = position + t.rows;
     uint32_t see[2];
     running<HD> run = {};
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         const uint32_t q = query + g + 8 * r;
-        see[r] = q < count ? t.position + q / heads.n + 1 : 0;
+        see[r] = q < count ? position + q / heads.n + 1 : 0;
         run.max[r] = -INFINITY;
     }
     load_queries<HD, QUERIES, THREADS>(m->q, a, t.first_row, heads, count);

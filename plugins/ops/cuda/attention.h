@@ -2,7 +2,8 @@
 #ifndef AIRLOCK_OPS_CUDA_ATTENTION_H
 #define AIRLOCK_OPS_CUDA_ATTENTION_H
 
-/* Asks for the shared memory of the kernels on the current device.  0, or -1: refused. */
+/* Each asks for the shared memory of its kernels on the current device.  0, or -1: refused. */
 int attention_prepare(void);
+int attention_full_prepare(void);
 
 #endif

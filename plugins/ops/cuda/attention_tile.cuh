@@ -1,12 +1,12 @@
 /*
  * attention_tile.cuh - attention of 16 queries over one chunk of tokens with tensor cores: the
- * arithmetic that the kernels for decoding and for prompts share.
+ * arithmetic that all attention kernels share.
  *
  * For one query the result is defined as follows, whatever is computed beside it: the context is
  * cut at multiples of TOKENS; each chunk gives its maximum m, p = bf16(2^(s - m)), their sum l and
  * the weighted values o, summed by tensor cores in the order of tokens; the chunks are folded from
- * left to right (Milakov and Gimelshein 2018; Dao et al. 2022).  Both kernels do exactly this, so a
- * row has the same bits in either.
+ * left to right (Milakov and Gimelshein 2018; Dao et al. 2022).  The kernels for decoding and for
+ * prompts both do exactly this, so a row has the same bits in either.
  */
 #ifndef AIRLOCK_OPS_CUDA_ATTENTION_TILE_CUH
 #define AIRLOCK_OPS_CUDA_ATTENTION_TILE_CUH
@@ -210,6 +210,51 @@ static __device__ __forceinline__ fold fold_maximum(float *max, float chunk)
 static __device__ __forceinline__ float fold_value(float v, float chunk, fold f)
 {
     return __fmaf_rn(v, f.old, __fmul_rn(chunk, f.more));
+}
+
+/* What a warp keeps of its 16 queries: rows g and g + 8 of the tile in each lane. */
+template <int HD> struct running {
+    float o[HD / 8][4], max[2], sum[2];
+};
+
+/* Turns scores into weights as fragments: groups of 8 tokens 2 t and 2 t + 1 are the halves of A.
+ */
+template <int TOKENS>
+static __device__ __forceinline__ void weights_of(uint32_t p[TOKENS / 16][4],
+                                                  const float s[TOKENS / 8][4], const float max[2])
+{
+#pragma unroll
+    for (int t = 0; t < TOKENS / 16; t++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float *two = s[2 * t + i / 2] + i % 2 * 2;
+            p[t][i] = bf16_pack(weight(two[0], max[i % 2]), weight(two[1], max[i % 2]));
+        }
+    }
+}
+
+template <int HD, int TOKENS>
+static __device__ __forceinline__ void
+fold_chunk(running<HD> &run, const uint32_t p[TOKENS / 16][4], const float max[2], const bf16 *v)
+{
+    float l[2];
+    fold f[2];
+    sum_weights<TOKENS>(l, p);
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        f[r] = fold_maximum(&run.max[r], max[r]);
+        run.sum[r] = fold_value(run.sum[r], l[r], f[r]);
+    }
+#pragma unroll
+    for (int d = 0; d < HD; d += 16) {
+        float c[2][4] = {};
+        values<HD, TOKENS>(c, p, v, d);
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+            float *o = &run.o[d / 8 + k / 4][k % 4];
+            *o = fold_value(*o, c[k / 4][k % 4], f[k % 4 / 2]);
+        }
+    }
 }
 
 #endif

@@ -44,6 +44,16 @@ const struct ops *ops_cuda(const char **why)
         .graph_run = cuda_graph_run,
         .graph_current = cuda_graph_current,
         .graph_free = cuda_graph_free,
+        .layernorm = cuda_layernorm,
+        .add_bias = cuda_add_bias,
+        .add = cuda_add,
+        .gelu = cuda_gelu,
+        .attention_full = cuda_attention_full,
+        .depthwise_conv = cuda_depthwise_conv,
+        .relu = cuda_relu,
+        .silu = cuda_silu,
+        .glu = cuda_glu,
+        .transpose = cuda_transpose,
     };
     *why = NULL;
     return &table;

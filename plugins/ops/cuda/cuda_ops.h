@@ -58,6 +58,24 @@ enum ops_status cuda_graph_run(struct ops_device *dev, struct ops_graph *graph);
 bool cuda_graph_current(struct ops_device *dev, const struct ops_graph *graph);
 void cuda_graph_free(struct ops_device *dev, struct ops_graph *graph);
 
+enum ops_status cuda_layernorm(struct ops_device *dev, void *y, const void *x,
+                               const struct ops_matrix *w, const struct ops_matrix *b, size_t rows,
+                               size_t dim, float eps);
+enum ops_status cuda_add_bias(struct ops_device *dev, void *y, const struct ops_matrix *b,
+                              size_t rows, size_t dim);
+enum ops_status cuda_add(struct ops_device *dev, void *y, const void *x, size_t n, float scale);
+enum ops_status cuda_gelu(struct ops_device *dev, void *y, const void *x, size_t n,
+                          enum ops_gelu kind);
+enum ops_status cuda_attention_full(struct ops_device *dev, const struct ops_full *a);
+enum ops_status cuda_depthwise_conv(struct ops_device *dev, void *y, const void *x,
+                                    const struct ops_matrix *w, const struct ops_matrix *b,
+                                    const struct ops_conv *conv);
+enum ops_status cuda_relu(struct ops_device *dev, void *y, const void *x, size_t n);
+enum ops_status cuda_silu(struct ops_device *dev, void *y, const void *x, size_t n);
+enum ops_status cuda_glu(struct ops_device *dev, void *y, const void *x, size_t rows, size_t dim);
+enum ops_status cuda_transpose(struct ops_device *dev, void *y, const void *x, size_t rows,
+                               size_t a, size_t b);
+
 #ifdef __cplusplus
 }
 #endif

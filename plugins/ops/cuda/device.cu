@@ -59,7 +59,7 @@ static const char *open_parts(struct ops_device *dev, const struct ops_open *how
     if (cudaSetDevice(dev->ordinal) != cudaSuccess ||
         cudaGetDeviceProperties(&prop, dev->ordinal) != cudaSuccess)
         return "the GPU cannot be used: another process may hold it for itself";
-    if (attention_prepare() < 0)
+    if (attention_prepare() < 0 || attention_full_prepare() < 0)
         return "the GPU does not run this build's kernels: build it with --with-cuda-arch for it";
     if (how->stream) {
         dev->stream = static_cast<cudaStream_t>(how->stream);

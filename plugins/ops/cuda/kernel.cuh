@@ -82,6 +82,12 @@ template <int WIDTH> __device__ __forceinline__ void store_bf16(bf16 *p, const f
     }
 }
 
+/* z / (1 + e^-z), also called swish. */
+__device__ __forceinline__ float silu(float z)
+{
+    return z / (1.0f + expf(-z));
+}
+
 /* The sum over the lanes of a warp, in every lane and in the same order everywhere. */
 __device__ __forceinline__ float warp_sum(float v)
 {

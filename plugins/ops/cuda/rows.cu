@@ -81,7 +81,7 @@ static __global__ void __launch_bounds__(ROW_THREADS)
     load_bf16<WIDTH>(up, gate + dim + i);
 #pragma unroll
     for (int k = 0; k < WIDTH; k++)
-        z[k] = up[k] * (z[k] / (1.0f + expf(-z[k])));
+        z[k] = up[k] * silu(z[k]);
     store_bf16<WIDTH>(y + (size_t)blockIdx.x * dim + i, z);
 }
 
