@@ -129,6 +129,66 @@ START_TEST(what_lies_in_the_cache_behind_the_last_token_does_not_matter)
 }
 END_TEST
 
+/* Everything that is not a key or value of a token of a sequence: NaN, in the blocks of nobody and
+ * behind the last tokens; K and V in qkv, which only rope reads; blocks that do not exist in the
+ * table behind the last token's. */
+static void poison_the_rest(struct kv_case *c, float *o, size_t n)
+{
+    const struct ops_heads *h = &c->heads;
+    const size_t block = h->n_kv_heads * OPS_KV_BLOCK * h->head_dim;
+    float *clean[2] = { c->kv.k, c->kv.v };
+    float *spoilt[2] = { fenced(c->kv.n_blocks * block * sizeof(float)),
+                         fenced(c->kv.n_blocks * block * sizeof(float)) };
+    for (size_t i = 0; i < c->kv.n_blocks * block; i++)
+        spoilt[0][i] = spoilt[1][i] = NAN;
+    for (size_t s = 0; s < c->batch.n_seqs; s++) {
+        const size_t length = (size_t)c->length[s];
+        for (size_t i = 0; i < h->n_kv_heads * length * h->head_dim; i++) {
+            const size_t d = i % h->head_dim, token = i / h->head_dim % length;
+            const size_t at = kv_index(c, s, i / h->head_dim / length, token, d);
+            for (int k = 0; k < 2; k++)
+                spoilt[k][at] = clean[k][at];
+        }
+        for (size_t b = (length + OPS_KV_BLOCK - 1) / OPS_KV_BLOCK; b < c->batch.table_stride; b++)
+            c->table[s * c->batch.table_stride + b] = b % 2 ? -1 : INT32_MAX;
+    }
+    fence_free(c->kv.k);
+    fence_free(c->kv.v);
+    c->kv.k = spoilt[0];
+    c->kv.v = spoilt[1];
+    for (size_t i = 0; i < c->batch.rows * c->width; i++)
+        if (i % c->width >= h->n_heads * h->head_dim)
+            c->qkv[i] = NAN;
+    for (size_t i = 0; i < n; i++)
+        o[i] = NAN;
+}
+
+/* _i: set and geometry.  Sequences that end in the middle, at the end and at the beginning of a
+ * block and of a chunk, decoded and as prompts. */
+START_TEST(nothing_but_the_tokens_of_a_sequence_reaches_its_rows)
+{
+    const int32_t rows[] = { 1, 1, 7, 1, 5, 17, 1, 2 };
+    const int32_t length[] = { 1, 16, 21, 129, 128, 17, 255, 145 };
+    struct ops_device *dev = open_set(_i % N_SETS, 2);
+    if (!dev)
+        return;
+    struct kv_case c;
+    kv_case_make(&c, geometries[_i / N_SETS], OPS_F32, 8, rows, length, 6);
+    const size_t n = c.batch.rows * c.heads.n_heads * c.heads.head_dim;
+    float *before = fenced(n * sizeof *before), *after = fenced(n * sizeof *after);
+    ck_assert_int_eq(ops_tested()->attention(dev, before, c.qkv, &c.batch, &c.heads, &c.kv, 0.5f),
+                     OPS_OK);
+    poison_the_rest(&c, after, n);
+    ck_assert_int_eq(ops_tested()->attention(dev, after, c.qkv, &c.batch, &c.heads, &c.kv, 0.5f),
+                     OPS_OK);
+    assert_same_floats(before, after, n, "o");
+    fence_free(before);
+    fence_free(after);
+    kv_case_free(&c);
+    ops_tested()->close(dev);
+}
+END_TEST
+
 START_TEST(attention_refuses_blocks_and_rows_that_are_not_there)
 {
     const int32_t rows[] = { 2, 1 }, length[] = { 20, 4 };
@@ -294,6 +354,8 @@ static void add(TCase *tc)
     tcase_add_loop_test(tc, the_first_token_gets_its_own_value_exactly, 0, N_SETS);
     tcase_add_loop_test(tc, what_lies_in_the_cache_behind_the_last_token_does_not_matter, 0,
                         N_SETS);
+    tcase_add_loop_test(tc, nothing_but_the_tokens_of_a_sequence_reaches_its_rows, 0,
+                        N_SETS * N_GEOMETRIES);
     if (!testing_cuda()) /* there only the device knows blocks, lengths and slots */
         tcase_add_test(tc, attention_refuses_blocks_and_rows_that_are_not_there);
     tcase_add_loop_test(tc, rope_turns_q_and_k_and_puts_k_and_v_into_their_slots, 0,
