@@ -13,7 +13,7 @@ tests_test_audio_decode_LDADD = libsound.la libbase.la $(CHECK_LIBS)
 tests_test_audio_features_SOURCES = tests/test_audio_features.c tests/golden_file.h
 tests_test_audio_features_CFLAGS = $(audio_test_cflags)
 tests_test_audio_features_LDADD = libspeech.la libbase.la $(CHECK_LIBS)
-tests_test_audio_encoder_SOURCES = tests/test_audio_encoder.c tests/golden_file.h
+tests_test_audio_encoder_SOURCES = tests/test_audio_encoder.c tests/encoder_device.h tests/golden_file.h
 tests_test_audio_encoder_CFLAGS = $(audio_test_cflags) $(JSONC_CFLAGS)
 tests_test_audio_encoder_LDADD = libspeech.la libengine.la libops.la libbase.la \
 	$(CHECK_LIBS)

@@ -24,6 +24,18 @@ tests_cuda_emu_lora_la_SOURCES =
 tests_cuda_emu_lora_la_LIBADD = libops_cuda_emu.la .libs/liblora.a $(JSONC_LIBS) $(PCRE2_LIBS) -lstdc++ -lm -lpthread
 EXTRA_tests_cuda_emu_lora_la_DEPENDENCIES = liblora.la
 tests_cuda_emu_lora_la_LDFLAGS = $(emu_module_ldflags)
+if HAVE_MEDIA
+check_LTLIBRARIES += tests/cuda_emu/phi4-multimodal.la
+tests_cuda_emu_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c plugins/phi4-multimodal/media.c \
+	plugins/phi4-multimodal/builtin_adapters.c
+tests_cuda_emu_phi4_multimodal_la_LIBADD = libops_cuda_emu.la .libs/libaudioclips.a .libs/libvision.a \
+	.libs/libspeech.a .libs/libmediaprompt.a .libs/libmediaclient.a .libs/libphi4.a $(JSONC_LIBS) $(PCRE2_LIBS) \
+	$(LIBMD_LIBS) -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_phi4_multimodal_la_DEPENDENCIES = libaudioclips.la libvision.la libspeech.la libmediaprompt.la \
+	libmediaclient.la libphi4.la
+tests_cuda_emu_phi4_multimodal_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(EMU_SANITIZE) -pthread
+tests_cuda_emu_phi4_multimodal_la_LDFLAGS = $(emu_module_ldflags)
+endif
 if HAVE_CHECK
 emu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) $(EMU_SANITIZE) -pthread
 emu_ldflags = $(AM_LDFLAGS) $(EMU_SANITIZE)
@@ -105,6 +117,29 @@ tests_cuda_emu_test_phi4_mini_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_phi4_mini_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_phi4_mini_LDADD = libops.la $(JSONC_LIBS) $(CHECK_LIBS)
 EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
+check_PROGRAMS += tests/cuda_emu/test_vision_encoder tests/cuda_emu/test_audio_encoder
+TESTS += tests/cuda_emu/test_vision_encoder tests/cuda_emu/test_audio_encoder
+tests_cuda_emu_test_vision_encoder_SOURCES = tests/test_vision_encoder.c tests/encoder_device.h tests/golden_file.h
+tests_cuda_emu_test_vision_encoder_CPPFLAGS = $(AM_CPPFLAGS) -DENCODER_DEVICE='"cuda"'
+tests_cuda_emu_test_vision_encoder_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_vision_encoder_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_vision_encoder_LDADD = libops_cuda_emu.la libvision.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+tests_cuda_emu_test_audio_encoder_SOURCES = tests/test_audio_encoder.c tests/encoder_device.h tests/golden_file.h
+tests_cuda_emu_test_audio_encoder_CPPFLAGS = $(AM_CPPFLAGS) -DENCODER_DEVICE='"cuda"'
+tests_cuda_emu_test_audio_encoder_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_audio_encoder_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_audio_encoder_LDADD = libops_cuda_emu.la libspeech.la libphi4.la $(CHECK_LIBS) -lstdc++ -lm -lpthread
+if HAVE_MEDIA
+check_PROGRAMS += tests/cuda_emu/test_phi4_multimodal
+TESTS += tests/cuda_emu/test_phi4_multimodal
+tests_cuda_emu_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/golden_file.h
+tests_cuda_emu_test_phi4_multimodal_CPPFLAGS = $(AM_CPPFLAGS) -DPHI4_DEVICE='"cuda"' \
+	-DPHI4_PLUGIN='"tests/cuda_emu/.libs/phi4-multimodal.so"'
+tests_cuda_emu_test_phi4_multimodal_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_phi4_multimodal_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_phi4_multimodal_LDADD = $(CHECK_LIBS) -lm
+EXTRA_tests_cuda_emu_test_phi4_multimodal_DEPENDENCIES = tests/cuda_emu/phi4-multimodal.la airlock-media-worker
+endif
 if HAVE_CUDA
 # The same on a real GPU; skipped where there is none.  tests/gpu/pack takes them to a machine that has one.
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \

@@ -9,8 +9,15 @@
 #include <dlfcn.h>
 #include <limits.h>
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
+
+/* A second program of the same source opens the plugin with the CUDA ops under emulation. */
+#ifndef PHI4_PLUGIN
+#define PHI4_PLUGIN "plugins/.libs/phi4-multimodal.so"
+#define PHI4_DEVICE "cpu"
+#endif
 
 static const llm_model_class *cls;
 static llm_model *model;
@@ -34,13 +41,16 @@ static const void *host_service(const llm_host *host, const char *id)
 
 static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
 
-enum { MAX_ANSWER = 16 };
+enum { MAX_ANSWER = 16, MAX_TOP = 20 };
 
 struct answer {
     llm_sink sink;
     size_t n;
     int64_t ids[MAX_ANSWER];
     double logprobs[MAX_ANSWER];
+    size_t n_top[MAX_ANSWER];
+    int64_t top_ids[MAX_ANSWER][MAX_TOP];
+    double top_logprobs[MAX_ANSWER][MAX_TOP];
     /* Asked between the slices of an encoder, among other times, with the number of this call. */
     int (*cancelled)(void *ctx, size_t call);
     void *ctx;
@@ -68,6 +78,12 @@ static void token(const llm_sink *s, const llm_token *t)
 {
     struct answer *a = s->ctx;
     ck_assert_uint_lt(a->n, MAX_ANSWER);
+    ck_assert_uint_le(t->n_top, MAX_TOP);
+    for (uint32_t i = 0; i < t->n_top; i++) {
+        a->top_ids[a->n][i] = t->top[i]->id;
+        a->top_logprobs[a->n][i] = (double)t->top[i]->logprob;
+    }
+    a->n_top[a->n] = t->n_top;
     a->ids[a->n] = t->id;
     a->logprobs[a->n++] = (double)t->logprob;
 }
@@ -88,7 +104,7 @@ static void open_model(const char *extra)
     const char *build = getenv("top_builddir"), *src = getenv("top_srcdir");
     struct answer nobody = { .sink = sink_for(&nobody) };
     llm_error err = { .struct_size = sizeof err };
-    snprintf(path, sizeof path, "%s/plugins/.libs/phi4-multimodal.so", build ? build : ".");
+    snprintf(path, sizeof path, "%s/" PHI4_PLUGIN, build ? build : ".");
     snprintf(dir, sizeof dir, "%s/tests/golden/multimodal", src ? src : ".");
     void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(so != NULL, "%s", so ? "" : dlerror());
@@ -101,6 +117,7 @@ static void open_model(const char *extra)
     const llm_config config = { .struct_size = sizeof config,
                                 .name = str("test"),
                                 .path = str(dir),
+                                .device = str(PHI4_DEVICE),
                                 .threads = 2,
                                 .options_json = str(options) };
     ck_assert_msg(cls->create(&host, &config, &model, &err) == LLM_OK, "%s", err.text);
@@ -134,6 +151,7 @@ static void ask_query(struct answer *a, const struct query *q)
     const llm_message *messages[4];
     const llm_params params = { .struct_size = sizeof params,
                                 .set = LLM_P_MAX_NEW_TOKENS | LLM_P_LOGPROBS,
+                                .logprobs = MAX_TOP,
                                 .max_new_tokens =
                                     q->max_new_tokens ? (int64_t)q->max_new_tokens : 5 };
     const llm_request request = { .struct_size = sizeof request,

@@ -1,5 +1,6 @@
 /* test_vision_encoder.c - the vision tower and its projection compute what transformers computes,
  * for tiny random models of the real architecture. */
+#include "encoder_device.h"
 #include "golden_file.h"
 #include "phi4-multimodal/vision_encoder.h"
 #include "suite.h"
@@ -38,11 +39,8 @@ static int read_config(const char *text, struct vision_config *out)
 static void model_open(struct model *m, const char *name)
 {
     char path[1024];
-    const struct ops_open how = { .threads = 2 };
-    const char *why = NULL;
     memset(m, 0, sizeof *m);
-    m->dev = ops_cpu()->open(&how, &why);
-    ck_assert_msg(m->dev != NULL, "%s", why);
+    m->dev = encoder_device_open();
     golden_path(path, sizeof path, name, "config.json");
     struct json_object *config = json_parse_file(path, 1 << 20, &err);
     ck_assert_msg(config && vision_config_parse(config, &m->config, &err) == 0, "%s", err.text);
@@ -50,18 +48,18 @@ static void model_open(struct model *m, const char *name)
     golden_path(path, sizeof path, name, "model.safetensors");
     m->st = safetensors_open_file(path, &err);
     ck_assert_msg(
-        m->st && vision_weights_load(&m->weights, &m->config, m->st, ops_cpu(), m->dev, &err) == 0,
+        m->st && vision_weights_load(&m->weights, &m->config, m->st, encoder_ops(), m->dev, &err) == 0,
         "%s", err.text);
-    m->encoder = vision_encoder_new(&m->config, &m->weights, ops_cpu(), m->dev, &err);
+    m->encoder = vision_encoder_new(&m->config, &m->weights, encoder_ops(), m->dev, &err);
     ck_assert_msg(m->encoder != NULL, "%s", err.text);
 }
 
 static void model_close(struct model *m)
 {
     vision_encoder_free(m->encoder);
-    vision_weights_free(&m->weights, ops_cpu(), m->dev);
+    vision_weights_free(&m->weights, encoder_ops(), m->dev);
     safetensors_close(m->st);
-    ops_cpu()->close(m->dev);
+    encoder_ops()->close(m->dev);
 }
 
 /* The picture of tests/oracle/image_crops_golden.py as embeddings. */
@@ -75,7 +73,8 @@ static float *embed(struct model *m, size_t w, size_t h, size_t *tokens)
                 rgb[3 * (y * w + x) + k] = (uint8_t)(7 * x + 13 * y + 29 * k + x * y / 8);
     ck_assert_int_eq(image_canvas_make(&c, rgb, w, h, &err), 0);
     *tokens = c.plan.tokens;
-    float *out = malloc(*tokens * m->config.text_hidden * sizeof *out);
+    const size_t n = *tokens * m->config.text_hidden;
+    void *out = encoder_alloc(m->dev, n);
     struct vision_job job;
     ck_assert_int_eq(vision_job_begin(&job, m->encoder, &c, out, &err), 0);
     int more;
@@ -87,10 +86,16 @@ static float *embed(struct model *m, size_t w, size_t h, size_t *tokens)
     vision_job_end(&job);
     image_canvas_free(&c);
     free(rgb);
-    return out;
+    return encoder_take(m->dev, out, n);
 }
 
-/* float32 sums in another order, through some layers: 2^-14 of the row's largest number. */
+/* Of the row's largest number: float32 sums in another order, through some layers; and bf16 in all
+ * places on CUDA, where the emulated ops are 0.009 away. */
+static double tolerance(void)
+{
+    return encoder_on_cuda() ? 0.02 : 0x1p-14;
+}
+
 static void check_row(const float *got, size_t n, char *values, size_t row)
 {
     double largest = 0;
@@ -98,7 +103,7 @@ static void check_row(const float *got, size_t n, char *values, size_t row)
         largest = fmax(largest, fabs((double)got[i]));
     for (size_t i = 0; i < n; i++) {
         const double want = strtod(values, &values);
-        ck_assert_msg(fabs((double)got[i] - want) <= largest * 0x1p-14,
+        ck_assert_msg(fabs((double)got[i] - want) <= largest * tolerance(),
                       "row %zu, number %zu: %.7g, not %.7g", row, i, (double)got[i], want);
     }
 }
@@ -117,17 +122,22 @@ START_TEST(embeddings_of_pictures_are_those_of_transformers)
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         int used;
         if (sscanf(line, "image %zu %zu %zu", &w, &h, &want) == 3) {
+            tokens = 0;
+            if (encoder_on_cuda() && w != 100) /* an emulated crop takes seconds */
+                continue;
             free(out);
             out = embed(&m, w, h, &tokens);
             ck_assert_uint_eq(tokens, want);
         } else {
             ck_assert_int_eq(sscanf(line, "row %zu%n", &row, &used), 1);
+            if (tokens == 0) /* left out */
+                continue;
             ck_assert_uint_lt(row, tokens);
             check_row(out + row * m.config.text_hidden, m.config.text_hidden, line + used, row);
             checked++;
         }
     }
-    ck_assert_uint_ge(checked, 50);
+    ck_assert_uint_ge(checked, encoder_on_cuda() ? 15 : 50);
     free(out);
     free(text);
     model_close(&m);
@@ -236,37 +246,44 @@ START_TEST(weights_that_do_not_fit_are_refused_by_name)
     model_open(&m, "native_f32");
     struct vision_config c = m.config;
     c.text_hidden = 21;
-    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, encoder_ops(), m.dev, &err), -1);
     ck_assert_msg(strstr(err.text, "image_embed.img_projection_up.weight: shape 20x24"), "%s",
                   err.text);
     c = m.config;
     c.num_heads = 7;
-    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, encoder_ops(), m.dev, &err), -1);
     ck_assert_msg(strstr(err.text, "cannot be cut into 7 heads"), "%s", err.text);
     c = m.config;
     c.feature_layer = -5;
-    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, ops_cpu(), m.dev, &err), -1);
+    ck_assert_int_eq(vision_weights_load(&w, &c, m.st, encoder_ops(), m.dev, &err), -1);
     ck_assert_msg(strstr(err.text, "feature_layer -5"), "%s", err.text);
     golden_path(path, sizeof path, "../audio_encoder/native_f32", "model.safetensors");
     struct safetensors *other = safetensors_open_file(path, &err);
     ck_assert_msg(other != NULL, "%s", err.text);
-    ck_assert_int_eq(vision_weights_load(&w, &m.config, other, ops_cpu(), m.dev, &err), -1);
+    ck_assert_int_eq(vision_weights_load(&w, &m.config, other, encoder_ops(), m.dev, &err), -1);
     ck_assert_msg(strstr(err.text, "patch_embedding.weight is missing"), "%s", err.text);
     safetensors_close(other);
     model_close(&m);
 }
 END_TEST
 
+static void add_the_rest(TCase *tc)
+{
+    tcase_add_test(tc, pictures_may_take_turns_after_each_crop);
+    tcase_add_test(tc, a_picture_that_is_given_up_leaves_no_trace_in_the_next);
+    tcase_add_test(tc, what_the_tower_does_not_implement_is_refused_by_name);
+    tcase_add_test(tc, weights_that_do_not_fit_are_refused_by_name);
+}
+
 int main(void)
 {
     Suite *suite = suite_create("vision_encoder");
     TCase *tc = tcase_create("vision_encoder");
     tcase_set_timeout(tc, 300);
-    tcase_add_loop_test(tc, embeddings_of_pictures_are_those_of_transformers, 0, 2);
-    tcase_add_test(tc, pictures_may_take_turns_after_each_crop);
-    tcase_add_test(tc, a_picture_that_is_given_up_leaves_no_trace_in_the_next);
-    tcase_add_test(tc, what_the_tower_does_not_implement_is_refused_by_name);
-    tcase_add_test(tc, weights_that_do_not_fit_are_refused_by_name);
+    tcase_add_loop_test(tc, embeddings_of_pictures_are_those_of_transformers, 0,
+                        encoder_on_cuda() ? 1 : 2);
+    if (!encoder_on_cuda())
+        add_the_rest(tc);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -31,7 +31,7 @@ endif
 if HAVE_CHECK
 check_PROGRAMS += tests/test_image_crops tests/test_vision_encoder
 TESTS += tests/test_image_crops tests/test_vision_encoder
-tests_test_vision_encoder_SOURCES = tests/test_vision_encoder.c tests/golden_file.h
+tests_test_vision_encoder_SOURCES = tests/test_vision_encoder.c tests/encoder_device.h tests/golden_file.h
 tests_test_vision_encoder_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
 tests_test_vision_encoder_LDADD = libvision.la libengine.la libops.la libbase.la $(CHECK_LIBS)
 tests_test_image_crops_SOURCES = tests/test_image_crops.c tests/golden_file.h

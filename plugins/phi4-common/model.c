@@ -61,8 +61,6 @@ static const char *choose_cuda(llm_model *m)
     const struct ops *ops = ops_cuda(&why);
     if (ops)
         why = ops->missing(m->options.device.ordinal);
-    if (!why && m->variant->media && !ops->attention_full)
-        why = "the encoders of pictures and sound have no CUDA operations";
     if (why)
         return why;
     m->ops = ops;
