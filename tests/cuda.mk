@@ -2,7 +2,10 @@
 emu_headers = tests/cuda_emu/cuda_emu.h tests/cuda_emu/emu_counts.h tests/cuda_emu/fiber.h tests/cuda_emu/launch.h tests/cuda_emu/mma_emu.h \
 	tests/cuda_emu/include/cuda_runtime.h tests/cuda_emu/include/cuda_bf16.h \
 	tests/cuda_emu/include/cuda_fp16.h tests/cuda_emu/include/cublasLt.h
-EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/gpu/pack tests/gpu/run tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
+EXTRA_DIST += tests/cuda_emu/mutate.sh tests/cuda/spills.sh tests/oracle/logits_bf16.py $(emu_headers) tests/ops_cuda_face.c tests/ops_cuda_face.h
+# What a bare machine with a GPU builds and runs: tests/gpu/pack collects it.
+EXTRA_DIST += tests/gpu/pack tests/gpu/build tests/gpu/run tests/gpu/compare_hf.py tests/gpu/peer_hf.py \
+	tests/gpu/ceilings.h tests/gpu/ceilings.cu tests/gpu/bench_gpu.c tests/gpu/logits_of.c tests/gpu/test_gpu_plugins.c
 check_LTLIBRARIES += libops_cuda_emu.la
 libops_cuda_emu_la_SOURCES = tests/cuda_emu/fiber.cc tests/cuda_emu/scheduler.cc tests/cuda_emu/runtime.cc \
 	tests/cuda_emu/cublaslt_emu.cc tests/cuda_emu/ops_cuda_emu.cc tests/cuda_emu/encoder_ops_emu.cc plugins/ops/cuda/cuda_ops.c
@@ -117,6 +120,27 @@ tests_cuda_emu_test_phi4_mini_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_phi4_mini_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_phi4_mini_LDADD = libops.la $(JSONC_LIBS) $(CHECK_LIBS)
 EXTRA_tests_cuda_emu_test_phi4_mini_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
+# The programs of tests/gpu/run, so that they are known to work when a GPU is at hand.
+check_PROGRAMS += tests/cuda_emu/bench_gpu tests/cuda_emu/logits_of tests/cuda_emu/test_gpu_plugins
+dist_check_SCRIPTS += tests/gpu/check_emulated.sh
+TESTS += tests/gpu/check_emulated.sh
+emu_gpu_ldadd = libops_cuda_emu.la libengine.la libops.la libbase.la -lstdc++ -lm -lpthread
+tests_cuda_emu_bench_gpu_SOURCES = tests/gpu/bench_gpu.c tests/cuda_emu/ceilings_emu.cc
+tests_cuda_emu_bench_gpu_CPPFLAGS = $(libops_cuda_emu_la_CPPFLAGS)
+tests_cuda_emu_bench_gpu_CFLAGS = $(emu_cflags)
+tests_cuda_emu_bench_gpu_CXXFLAGS = $(libops_cuda_emu_la_CXXFLAGS)
+tests_cuda_emu_bench_gpu_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_bench_gpu_LDADD = $(emu_gpu_ldadd)
+tests_cuda_emu_logits_of_SOURCES = tests/gpu/logits_of.c
+tests_cuda_emu_logits_of_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_cuda_emu_logits_of_CFLAGS = $(emu_cflags)
+tests_cuda_emu_logits_of_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_logits_of_LDADD = $(emu_gpu_ldadd)
+tests_cuda_emu_test_gpu_plugins_SOURCES = tests/gpu/test_gpu_plugins.c
+tests_cuda_emu_test_gpu_plugins_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_gpu_plugins_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_gpu_plugins_LDADD = libops_cuda_emu.la libops.la -lstdc++ -lm -lpthread
+EXTRA_tests_cuda_emu_test_gpu_plugins_DEPENDENCIES = tests/cuda_emu/phi4-mini.la
 check_PROGRAMS += tests/cuda_emu/test_vision_encoder tests/cuda_emu/test_audio_encoder
 TESTS += tests/cuda_emu/test_vision_encoder tests/cuda_emu/test_audio_encoder
 tests_cuda_emu_test_vision_encoder_SOURCES = tests/test_vision_encoder.c tests/encoder_device.h tests/golden_file.h
@@ -149,6 +173,18 @@ GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/tes
 	tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
+check_LTLIBRARIES += libceilings.la
+libceilings_la_SOURCES = tests/gpu/ceilings.cu
+tests/gpu/ceilings.lo: tests/gpu/ceilings.h $(cuda_ops_headers)
+check_PROGRAMS += tests/gpu/bench_gpu tests/gpu/logits_of
+tests_gpu_bench_gpu_SOURCES = tests/gpu/bench_gpu.c
+tests_gpu_bench_gpu_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_gpu_bench_gpu_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_gpu_bench_gpu_LDADD = libceilings.la libengine.la libops.la libbase.la
+tests_gpu_logits_of_SOURCES = tests/gpu/logits_of.c
+tests_gpu_logits_of_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests
+tests_gpu_logits_of_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_gpu_logits_of_LDADD = libengine.la libops.la libbase.la
 gpu_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS) -pthread
 tests_gpu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
 tests_gpu_test_ops_matmul_CPPFLAGS = $(ops_cuda_cppflags)
