@@ -181,6 +181,16 @@ void kv_case_free(struct kv_case *c)
     fence_free(c->qkv);
 }
 
+void ops_add_loop_test(TCase *tc, const TTest *test, int first, int end)
+{
+    const char *every = getenv("OPS_EVERY");
+    const int step = every && atoi(every) > 1 ? atoi(every) : 1;
+    if (step == 1)
+        _tcase_add_test(tc, test, 0, 0, first, end);
+    for (int i = first; step > 1 && i < end; i += step)
+        _tcase_add_test(tc, test, 0, 0, i, i + 1);
+}
+
 int run_suite(const char *name, void (*add)(TCase *))
 {
     const char *missing = ops_tested()->missing(0);

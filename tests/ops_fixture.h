@@ -68,6 +68,13 @@ void kv_case_make(struct kv_case *c, struct ops_heads heads, enum ops_dtype dtyp
                   const int32_t *rows, const int32_t *length, unsigned seed);
 void kv_case_free(struct kv_case *c);
 
+/* With OPS_EVERY=n in the environment only every n-th case of a loop: for sanitizers of a GPU,
+ * under which each launch takes long. */
+void ops_add_loop_test(TCase *tc, const TTest *test, int first, int end);
+#undef tcase_add_loop_test
+#define tcase_add_loop_test(tc_, test_, first_, end_)                                              \
+    ops_add_loop_test((tc_), (test_), (first_), (end_))
+
 /* Runs what add() adds, without forking.  The program's exit code; 77: there is no GPU. */
 int run_suite(const char *name, void (*add)(TCase *));
 
