@@ -471,6 +471,7 @@ const struct ops *ops_cuda_face(void)
     face.rmsnorm = face_rmsnorm;
     face.add_rmsnorm = face_add_rmsnorm;
     face.matmul = face_matmul;
+    face.matmul_rounded = face_matmul; /* the same function */
     face.logits = face_logits;
     face.rope_kv = face_rope_kv;
     face.attention = face_attention;

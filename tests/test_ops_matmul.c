@@ -78,6 +78,74 @@ START_TEST(unit_rows_pick_out_columns_exactly)
 }
 END_TEST
 
+/* The nearest bf16 number, ties to even. */
+static float rounded(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    memcpy(&v, &bits, sizeof bits);
+    return v;
+}
+
+/* The default, which has the fastest products, or one of the sets, or CUDA. */
+static struct ops_device *open_default_or_set(int i, unsigned threads)
+{
+    const struct ops_open how = { .threads = threads };
+    const char *why = NULL;
+    if (i > 0 || testing_cuda())
+        return i > 0 ? open_set(i - 1, threads) : open_set(0, threads);
+    struct ops_device *dev = ops_tested()->open(&how, &why);
+    ck_assert_msg(dev != NULL, "%s", why);
+    return dev;
+}
+
+/* x is either as it is, or rounded: nothing in between. */
+START_TEST(rounded_product_is_exact_but_for_the_rounding_of_x)
+{
+    const int set = _i % (N_SETS + 1), dtype = _i / (N_SETS + 1) % 3;
+    const int s = _i / (N_SETS + 1) / 3;
+    struct ops_device *dev = open_default_or_set(set, 2);
+    if (!dev)
+        return;
+    const bool bf16 = strstr(ops_tested()->describe(dev), "bf16") && ops_dtypes[dtype] == OPS_BF16;
+    struct ops_matrix m = random_matrix(dev, shapes[s].n, shapes[s].k, ops_dtypes[dtype], 1);
+    float *x = random_floats(shapes[s].rows * shapes[s].k, 2, 3);
+    float *y = random_floats(shapes[s].rows * shapes[s].n, 3, 1);
+    ck_assert_int_eq(ops_tested()->matmul_rounded(dev, y, x, &m, shapes[s].rows), OPS_OK);
+    for (size_t i = 0; bf16 && i < shapes[s].rows * shapes[s].k; i++)
+        x[i] = rounded(x[i]);
+    check_product(y, x, &m, shapes[s].rows, true);
+    fence_free(x);
+    fence_free(y);
+    matrix_drop(dev, &m);
+    ops_tested()->close(dev);
+}
+END_TEST
+
+START_TEST(rounded_rows_have_the_same_bits_in_any_company_and_with_any_threads)
+{
+    enum { ROWS = 45, N = 70, K = 5003 }; /* several tiles, panels and parts of panels */
+    if (testing_cuda())
+        return;
+    struct ops_device *one = open_default_or_set(0, 1), *three = open_default_or_set(0, 3);
+    struct ops_matrix m = random_matrix(one, N, K, OPS_BF16, 5), n = m;
+    float *x = random_floats((size_t)ROWS * K, 6, 2);
+    float *all = random_floats((size_t)ROWS * N, 7, 1), *row = random_floats(N, 8, 1);
+    ck_assert_int_eq(ops_tested()->matmul_rounded(three, all, x, &n, ROWS), OPS_OK);
+    for (size_t r = 0; r < ROWS; r++) {
+        ck_assert_int_eq(ops_tested()->matmul_rounded(one, row, x + r * K, &m, 1), OPS_OK);
+        assert_same_floats(row, all + r * N, N, "row");
+    }
+    fence_free(x);
+    fence_free(all);
+    fence_free(row);
+    matrix_drop(one, &m);
+    ops_tested()->close(one);
+    ops_tested()->close(three);
+}
+END_TEST
+
 START_TEST(no_rows_are_fine_and_broken_shapes_are_refused)
 {
     struct ops_device *dev = open_set(_i, 1);
@@ -87,6 +155,7 @@ START_TEST(no_rows_are_fine_and_broken_shapes_are_refused)
     struct ops_matrix m, bad;
     ck_assert_int_eq(ops_tested()->matrix_load(dev, &m, x, OPS_F32, 1, 4), OPS_OK);
     ck_assert_int_eq(ops_tested()->matmul(dev, y, x, &m, 0), OPS_OK);
+    ck_assert_int_eq(ops_tested()->matmul_rounded(dev, y, x, &m, 0), OPS_OK);
     bad = m;
     bad.cols = 0;
     ck_assert_int_eq(ops_tested()->matmul(dev, y, x, &bad, 1), OPS_E_SHAPE);
@@ -183,6 +252,9 @@ static void add(TCase *tc)
 {
     tcase_add_loop_test(tc, product_is_within_the_allowed_error_of_the_exact_one, 0,
                         N_SETS * 3 * N_SHAPES);
+    tcase_add_loop_test(tc, rounded_product_is_exact_but_for_the_rounding_of_x, 0,
+                        (N_SETS + 1) * 3 * N_SHAPES);
+    tcase_add_test(tc, rounded_rows_have_the_same_bits_in_any_company_and_with_any_threads);
     tcase_add_loop_test(tc, unit_rows_pick_out_columns_exactly, 0, N_SETS);
     tcase_add_loop_test(tc, no_rows_are_fine_and_broken_shapes_are_refused, 0, N_SETS);
     tcase_add_loop_test(tc, lora_adds_to_the_rows_of_its_segments_and_to_no_others, 0, N_SETS * 3);

@@ -174,7 +174,7 @@ int audio_job_begin(struct audio_job *job, const struct audio_input *input, void
 static int linear(struct audio_encoder *e, void *y, const void *x, const struct audio_linear *m,
                   size_t rows, struct airlock_error *err)
 {
-    OP(matmul, y, x, &m->w, rows);
+    OP(matmul_rounded, y, x, &m->w, rows);
     OP(add_bias, y, &m->b, rows, m->w.rows);
     return 0;
 }

@@ -109,7 +109,7 @@ static int fetch(struct vision_encoder *e, float *to, const void *from, size_t n
 static int linear(struct vision_encoder *e, void *y, const void *x, const struct vision_linear *m,
                   size_t rows, struct airlock_error *err)
 {
-    OP(matmul, y, x, &m->w, rows);
+    OP(matmul_rounded, y, x, &m->w, rows);
     OP(add_bias, y, &m->b, rows, m->w.rows);
     return 0;
 }

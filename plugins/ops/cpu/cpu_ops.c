@@ -2,6 +2,7 @@
 #include "cpu_ops.h"
 
 #include "convert.h"
+#include "rounded.h"
 #include "thread_pool.h"
 
 #include <stdio.h>
@@ -27,6 +28,7 @@ static struct ops_device *cpu_open(const struct ops_open *how, const char **why)
         return NULL;
     }
     dev->kernels = cpu_kernels_choose(&note);
+    dev->rounded = cpu_rounded_kernels_choose();
     dev->threads = how->lent;
     if (!dev->threads) {
         dev->pool = thread_pool_open(how->threads ? how->threads : thread_pool_usable_cores());
@@ -43,9 +45,9 @@ static struct ops_device *cpu_open(const struct ops_open *how, const char **why)
         cpu_close(dev);
         return NULL;
     }
-    snprintf(dev->description, sizeof dev->description, "cpu, %u thread%s, %s%s%s%s",
+    snprintf(dev->description, sizeof dev->description, "cpu, %u thread%s, %s%s%s%s%s",
              dev->threads->count, dev->threads->count == 1 ? "" : "s", dev->kernels->name,
-             note ? " (" : "", note ? note : "", note ? ")" : "");
+             dev->rounded ? "bf16" : "", note ? " (" : "", note ? note : "", note ? ")" : "");
     return dev;
 }
 
@@ -154,6 +156,7 @@ const struct ops *ops_cpu(void)
         .rmsnorm = cpu_rmsnorm,
         .add_rmsnorm = cpu_add_rmsnorm,
         .matmul = cpu_matmul,
+        .matmul_rounded = cpu_matmul_rounded,
         .logits = cpu_logits,
         .rope_kv = cpu_rope_kv,
         .attention = cpu_attention,

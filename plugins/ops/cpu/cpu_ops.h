@@ -8,6 +8,7 @@
 #include <math.h>
 
 struct thread_pool;
+struct cpu_rounded_kernels;
 
 /* Memory that grows with the largest step seen and is then used again. */
 struct cpu_scratch {
@@ -17,11 +18,12 @@ struct cpu_scratch {
 
 struct ops_device {
     const struct cpu_kernels *kernels;
-    struct thread_pool *pool;          /* own threads, or NULL */
-    const struct ops_threads *threads; /* the pool's, or the lent ones */
-    struct cpu_scratch packed;         /* activations in the order of the dot kernels */
-    struct cpu_scratch low_rank;       /* A x of LoRA */
-    struct cpu_scratch per_task;       /* CPU_TASK_SCRATCH for each task running at once */
+    const struct cpu_rounded_kernels *rounded; /* NULL: there are none */
+    struct thread_pool *pool;                  /* own threads, or NULL */
+    const struct ops_threads *threads;         /* the pool's, or the lent ones */
+    struct cpu_scratch packed;                 /* activations in the order of the dot kernels */
+    struct cpu_scratch low_rank;               /* A x of LoRA */
+    struct cpu_scratch per_task;               /* CPU_TASK_SCRATCH for each task running at once */
     char description[128];
 };
 
@@ -50,6 +52,8 @@ enum ops_status cpu_add_rmsnorm(struct ops_device *dev, void *h, const void *del
                                 const struct ops_matrix *w, size_t rows, size_t dim, float eps);
 enum ops_status cpu_matmul(struct ops_device *dev, void *y, const void *x,
                            const struct ops_matrix *m, size_t rows);
+enum ops_status cpu_matmul_rounded(struct ops_device *dev, void *y, const void *x,
+                                   const struct ops_matrix *m, size_t rows);
 enum ops_status cpu_logits(struct ops_device *dev, float *y, const void *x,
                            const struct ops_matrix *m, size_t rows);
 enum ops_status cpu_rope_kv(struct ops_device *dev, void *qkv, const float *cos, const float *sin,

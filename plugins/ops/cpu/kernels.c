@@ -1,6 +1,8 @@
 /* kernels.c - chooses the instruction set of the CPU ops at run time. */
 #include "kernels.h"
 
+#include "rounded.h"
+
 #include <stdlib.h>
 #include <string.h>
 #ifdef CPU_HAVE_X86_KERNELS
@@ -39,11 +41,15 @@ const struct cpu_kernels *cpu_kernels_choose(const char **note)
     if (wish && strcmp(wish, "avx512") == 0 && has_avx512())
         return best;
 #endif
+    if (wish && strcmp(wish, "avx512bf16") == 0 && cpu_rounded_kernels_choose())
+        return best;
     if (wish && strcmp(wish, "avx2") == 0)
         *note = "AIRLOCK_CPU=avx2: this machine has no AVX2 with FMA";
     else if (wish && strcmp(wish, "avx512") == 0)
         *note = "AIRLOCK_CPU=avx512: this machine has no AVX-512 (F, BW, DQ, VL)";
+    else if (wish && strcmp(wish, "avx512bf16") == 0)
+        *note = "AIRLOCK_CPU=avx512bf16: this machine has no AVX-512 with BF16";
     else if (wish && *wish)
-        *note = "AIRLOCK_CPU must be plain, avx2 or avx512";
+        *note = "AIRLOCK_CPU must be plain, avx2, avx512 or avx512bf16";
     return best;
 }

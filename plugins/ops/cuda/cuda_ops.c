@@ -32,6 +32,7 @@ const struct ops *ops_cuda(const char **why)
         .rmsnorm = cuda_rmsnorm,
         .add_rmsnorm = cuda_add_rmsnorm,
         .matmul = cuda_matmul,
+        .matmul_rounded = cuda_matmul, /* activations are bf16 */
         .logits = cuda_logits,
         .tune = cuda_tune,
         .rope_kv = cuda_rope_kv,
