@@ -28,3 +28,7 @@ EXTRA_DIST += tests/bench/audio_hf.py
 tests_bench_bench_audio_SOURCES = tests/bench/bench_audio.c
 tests_bench_bench_audio_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_bench_bench_audio_LDADD = libspeech.la libengine.la libops.la libbase.la -lm
+# tests/bench/first_token_hf.py BUILD_DIR runs it beside transformers.
+EXTRA_PROGRAMS += tests/bench/bench_first_token
+EXTRA_DIST += tests/bench/first_token_hf.py
+tests_bench_bench_first_token_SOURCES = tests/bench/bench_first_token.c

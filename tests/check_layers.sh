@@ -18,7 +18,8 @@ may_include() {
     plugins/engine) echo plugins/ops src/base ;;
     plugins/lora) echo plugins/engine plugins/ops src/base sdk/include ;;
     plugins/phi4-common) echo plugins/engine plugins/ops src/base sdk/include ;;
-    plugins/phi4-mini | plugins/phi4-multimodal) echo plugins/phi4-common plugins/engine plugins/ops src/base sdk/include ;;
+    plugins/phi4-multimodal) echo plugins/lora plugins/phi4-common plugins/engine plugins/ops src/base sdk/include ;;
+    plugins/phi4-mini) echo plugins/phi4-common plugins/engine plugins/ops src/base sdk/include ;;
     esac
 }
 

@@ -22,6 +22,7 @@
 static const llm_model_class *cls;
 static llm_model *model;
 static char options[1200], dir[512];
+static int warnings; /* logged since a model was opened */
 
 static llm_str str(const char *text)
 {
@@ -30,7 +31,8 @@ static llm_str str(const char *text)
 
 static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
 {
-    (void)host, (void)level, (void)text, (void)size;
+    (void)host, (void)text, (void)size;
+    warnings += level >= LLM_LOG_WARNING;
 }
 
 static const void *host_service(const llm_host *host, const char *id)
@@ -97,15 +99,18 @@ static llm_sink sink_for(struct answer *a)
                        .token = token };
 }
 
-/* extra: of the options, with a comma before it. */
-static void open_model(const char *extra)
+/* Of tests/golden, or a path that begins with a slash; extra: of the options, with a comma before
+ * it.  What create() or load() say. */
+static llm_status open_model_of(const char *name, const char *extra, llm_error *err)
 {
     char path[512], worker[PATH_MAX];
     const char *build = getenv("top_builddir"), *src = getenv("top_srcdir");
     struct answer nobody = { .sink = sink_for(&nobody) };
-    llm_error err = { .struct_size = sizeof err };
     snprintf(path, sizeof path, "%s/" PHI4_PLUGIN, build ? build : ".");
-    snprintf(dir, sizeof dir, "%s/tests/golden/multimodal", src ? src : ".");
+    if (name[0] == '/')
+        snprintf(dir, sizeof dir, "%s", name);
+    else
+        snprintf(dir, sizeof dir, "%s/tests/golden/%s", src ? src : ".", name);
     void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     ck_assert_msg(so != NULL, "%s", so ? "" : dlerror());
     const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
@@ -120,8 +125,15 @@ static void open_model(const char *extra)
                                 .device = str(PHI4_DEVICE),
                                 .threads = 2,
                                 .options_json = str(options) };
-    ck_assert_msg(cls->create(&host, &config, &model, &err) == LLM_OK, "%s", err.text);
-    ck_assert_msg(cls->load(model, &nobody.sink, &err) == LLM_OK, "%s", err.text);
+    warnings = 0;
+    ck_assert_msg(cls->create(&host, &config, &model, err) == LLM_OK, "%s", err->text);
+    return cls->load(model, &nobody.sink, err);
+}
+
+static void open_model(const char *extra)
+{
+    llm_error err = { .struct_size = sizeof err };
+    ck_assert_msg(open_model_of("multimodal", extra, &err) == LLM_OK, "%s", err.text);
 }
 
 static void setup(void)

@@ -1,6 +1,7 @@
 /* test_phi4_multimodal.c - the phi4-multimodal plugin through its ABI: text, pictures, sound and
  * both give the answers of transformers; attack case A32. */
 #include "multimodal_support.h"
+#include "tmpdir.h"
 
 /* names: golden files of pictures and of a sound; NULL: none. */
 static void ask(struct answer *a, const char *content, const char *image_1, const char *image_2,
@@ -144,6 +145,61 @@ START_TEST(files_that_are_none_are_named_by_their_place)
 }
 END_TEST
 
+START_TEST(the_layout_of_transformers_with_its_adapters_folders_gives_the_same_answers)
+{
+    struct answer a;
+    llm_error err = { .struct_size = sizeof err };
+    ck_assert_int_eq(warnings, 0);
+    teardown();
+    ck_assert_msg(open_model_of("multimodal_native", "", &err) == LLM_OK, "%s", err.text);
+    ck_assert_int_eq(warnings, 0);
+    ask(&a, "who are you", NULL, NULL, NULL);
+    same_as_reference("text", &a);
+    ask(&a, "<|image_1|>what is it", "rgb.png", NULL, NULL);
+    same_as_reference("image", &a);
+    ask(&a, "<|audio_1|>what was said", NULL, NULL, "wav16k_s16.wav");
+    same_as_reference("audio", &a);
+    ask(&a, "<|image_1|><|audio_1|>", "palette.gif", NULL, "wav16k_s16.wav");
+    same_as_reference("both", &a);
+}
+END_TEST
+
+/* A folder with links to the golden files of the native layout but for one adapter's. */
+static void link_files(const char *to, const char *const *names)
+{
+    char from[PATH_MAX], link[PATH_MAX], real[PATH_MAX];
+    for (; *names; names++) {
+        const char *src = getenv("top_srcdir");
+        snprintf(from, sizeof from, "%s/tests/golden/multimodal_native/%s", src ? src : ".",
+                 *names);
+        ck_assert_ptr_nonnull(realpath(from, real));
+        snprintf(link, sizeof link, "%s/%s", to, *names);
+        ck_assert_int_eq(symlink(real, link), 0);
+    }
+}
+
+START_TEST(a_forgotten_folder_is_a_warning_and_a_broken_one_an_error)
+{
+    static const char *const files[] = { "config.json",    "generation_config.json",
+                                         "tokenizer.json", "model.safetensors",
+                                         "speech-lora",    NULL };
+    struct answer a;
+    tmpdir_make();
+    llm_error err = { .struct_size = sizeof err };
+    link_files(tmpdir, files);
+    teardown();
+    ck_assert_msg(open_model_of(tmpdir, "", &err) == LLM_OK, "%s", err.text);
+    ck_assert_int_eq(warnings, 1); /* of pictures */
+    ask(&a, "<|audio_1|>what was said", NULL, NULL, "wav16k_s16.wav");
+    same_as_reference("audio", &a);
+    teardown();
+    ck_assert_int_eq(mkdir(tmpdir_path("vision-lora"), 0700), 0);
+    ck_assert_int_ne(open_model_of(tmpdir, "", &err), LLM_OK);
+    ck_assert_msg(strstr(err.text, "vision-lora") != NULL, "%s", err.text);
+    tmpdir_remove();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("phi4-multimodal");
@@ -155,6 +211,8 @@ int main(void)
     tcase_add_test(t, every_encoder_answers_as_the_reference_does);
     tcase_add_test(t, placeholders_and_media_must_agree);
     tcase_add_test(t, files_that_are_none_are_named_by_their_place);
+    tcase_add_test(t, the_layout_of_transformers_with_its_adapters_folders_gives_the_same_answers);
+    tcase_add_test(t, a_forgotten_folder_is_a_warning_and_a_broken_one_an_error);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -1,7 +1,8 @@
 # vision.mk - tests of the image half of plugins/phi4-multimodal, and of the media worker.
 EXTRA_DIST += tests/golden/images tests/oracle/image_golden.py tests/golden/image_crops.txt \
 	tests/oracle/image_crops_golden.py tests/golden/vision tests/oracle/vision_golden.py \
-	tests/golden/multimodal tests/oracle/multimodal_golden.py
+	tests/golden/multimodal tests/oracle/multimodal_golden.py \
+	tests/golden/multimodal_native tests/oracle/multimodal_native_golden.py
 if HAVE_PICTURES
 check_PROGRAMS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c

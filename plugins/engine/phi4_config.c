@@ -97,9 +97,12 @@ static int check_supported(struct json_object *o, struct phi4_config *c, struct 
     const char *text = "phi3";
     if (json_get_string(o, where, "model_type", &text, NULL, err) < 0)
         return -1;
-    if (strcmp(text, "phi3") != 0 && strcmp(text, "phi4mm") != 0)
+    /* the last: transformers' own layout of the multimodal model */
+    if (strcmp(text, "phi3") != 0 && strcmp(text, "phi4mm") != 0 &&
+        strcmp(text, "phi4_multimodal") != 0)
         return airlock_error_set(err, AIRLOCK_E_CONFIG,
-                                 "%smodel_type \"%.40s\" is not phi3 or phi4mm", where, text);
+                                 "%smodel_type \"%.40s\" is not phi3, phi4mm or phi4_multimodal",
+                                 where, text);
     snprintf(c->model_type, sizeof c->model_type, "%s", text);
     text = "silu";
     if (json_get_string(o, where, "hidden_act", &text, NULL, err) < 0)

@@ -18,7 +18,7 @@
 enum { PHI4_MAX_EOS = 16, PHI4_MAX_ROTARY_PAIRS = 128 };
 
 struct phi4_config {
-    char model_type[32]; /* "phi3" or "phi4mm" */
+    char model_type[32]; /* "phi3", "phi4mm" or "phi4_multimodal" */
     size_t hidden_size, intermediate_size, num_hidden_layers;
     size_t num_attention_heads, num_key_value_heads, head_dim;
     size_t rotary_dim; /* head_dim * partial_rotary_factor */

@@ -5,9 +5,11 @@
 #include "common/json.h"
 #include "engine/tensor.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const names[BUILTIN_KINDS] = { "vision", "speech" };
 
@@ -43,7 +45,7 @@ static int apply(void *ctx, size_t site, const void *x, void *y, size_t rows,
                                                            .b = s->b.data,
                                                            .dtype = s->a.dtype,
                                                            .rank = s->a.rows,
-                                                           .scale = a->scale };
+                                                           .scale = s->scale };
     }
     if (n_ours > 0) {
         const enum ops_status status =
@@ -133,11 +135,13 @@ static int read_scale(struct json_object *config, const char *name, float *scale
     return 0;
 }
 
-static int load_one(struct builtin_adapters *b, struct engine *e, enum builtin_kind kind,
-                    struct json_object *config, struct airlock_error *err)
+/* From the tensors of the Hub's layout.  1: there; 0: there are none; -1 with err. */
+static int load_tensors(struct builtin_adapters *b, struct engine *e, enum builtin_kind kind,
+                        struct json_object *config, struct airlock_error *err)
 {
     const struct phi4_config *c = engine_config(e);
     struct builtin_adapter *a = &b->of[kind];
+    float scale = 0;
     const size_t hidden = c->hidden_size, inner = c->intermediate_size;
     const size_t heads = c->num_attention_heads * c->head_dim;
     const size_t qkv = heads + 2 * c->num_key_value_heads * c->head_dim;
@@ -149,9 +153,6 @@ static int load_one(struct builtin_adapters *b, struct engine *e, enum builtin_k
                               [LINEAR_GATE_UP] = { "mlp.gate_up_proj", hidden, 2 * inner },
                               [LINEAR_DOWN] = { "mlp.down_proj", inner, hidden } };
     size_t n = 0;
-    a->sites = calloc(b->n_sites, sizeof *a->sites);
-    if (!a->sites)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < b->n_sites; i++) {
         char module[96];
         const size_t k = i % LINEAR_SITES;
@@ -162,21 +163,85 @@ static int load_one(struct builtin_adapters *b, struct engine *e, enum builtin_k
             return -1;
         n += (size_t)found;
     }
-    if (n > 0)
-        return read_scale(config, names[kind], &a->scale, err);
+    if (n == 0)
+        return 0;
+    if (read_scale(config, names[kind], &scale, err))
+        return -1;
+    for (size_t i = 0; i < b->n_sites; i++)
+        a->sites[i].scale = scale;
+    return 1;
+}
+
+static struct builtin_site *site_of(struct builtin_adapter *a, const struct builtin_source *from,
+                                    const char *module)
+{
+    for (size_t i = 0; i < from->n_sites; i++)
+        if (strcmp(from->sites[i]->module, module) == 0)
+            return &a->sites[i];
+    return NULL;
+}
+
+static int load_target(struct builtin_adapters *b, struct builtin_site *s,
+                       const struct peft_target *t, struct airlock_error *err)
+{
+    if (!s || t->rank > OPS_LORA_MAX_RANK)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "%s: rank %u is not 1 to %d", t->module,
+                                 t->rank, OPS_LORA_MAX_RANK);
+    s->scale = t->scale;
+    return b->ops->matrix_load(b->dev, &s->a, t->a, t->dtype, t->rank, t->in_dim) == OPS_OK &&
+                   b->ops->matrix_load(b->dev, &s->b, t->b, t->dtype, t->out_dim, t->rank) == OPS_OK
+               ? 0
+               : airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
+}
+
+/* From the folder NAME-lora of transformers' layout.  1: there; 0: there is none; -1 with err. */
+static int load_folder(struct builtin_adapters *b, const struct builtin_source *from,
+                       enum builtin_kind kind, struct airlock_error *err)
+{
+    char path[PATH_MAX];
+    struct builtin_adapter *a = &b->of[kind];
+    if (snprintf(path, sizeof path, "%s/%s-lora", from->dir, names[kind]) >= (int)sizeof path)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG, "model_path is too long");
+    if (access(path, F_OK) != 0)
+        return 0;
+    if (peft_adapter_read(&a->folder, path, from->sites, from->n_sites, NULL, err))
+        return airlock_error_wrap(err, "%s-lora", names[kind]);
+    for (size_t i = 0; i < a->folder.n; i++) {
+        const struct peft_target *t = &a->folder.targets[i];
+        if (load_target(b, site_of(a, from, t->module), t, err))
+            return airlock_error_wrap(err, "%s-lora", names[kind]);
+    }
+    return 1;
+}
+
+static int load_one(struct builtin_adapters *b, const struct builtin_source *from,
+                    enum builtin_kind kind, struct airlock_error *err)
+{
+    struct builtin_adapter *a = &b->of[kind];
+    a->sites = calloc(b->n_sites, sizeof *a->sites);
+    if (!a->sites)
+        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory");
+    int found = load_tensors(b, from->engine, kind, from->config, err);
+    if (found == 0)
+        found = load_folder(b, from, kind, err);
+    if (found != 0)
+        return found < 0 ? -1 : 0;
     free(a->sites); /* there is no such adapter */
     a->sites = NULL;
     return 0;
 }
 
-int builtin_adapters_load(struct builtin_adapters *b, struct engine *e, const struct ops *ops,
-                          struct json_object *config, struct airlock_error *err)
+int builtin_adapters_load(struct builtin_adapters *b, const struct builtin_source *from,
+                          const struct ops *ops, struct airlock_error *err)
 {
     b->ops = ops;
-    b->dev = engine_device(e);
-    b->n_sites = engine_config(e)->num_hidden_layers * LINEAR_SITES;
+    b->dev = engine_device(from->engine);
+    b->n_sites = engine_config(from->engine)->num_hidden_layers * LINEAR_SITES;
+    if (from->n_sites != b->n_sites)
+        return airlock_error_set(err, AIRLOCK_E_INTERNAL, "%zu sites, not %zu", from->n_sites,
+                                 b->n_sites);
     for (size_t k = 0; k < BUILTIN_KINDS; k++)
-        if (load_one(b, e, (enum builtin_kind)k, config, err))
+        if (load_one(b, from, (enum builtin_kind)k, err))
             return -1;
     return 0;
 }
@@ -193,5 +258,6 @@ void builtin_adapters_free(struct builtin_adapters *b)
         }
         free(b->of[k].sites);
         b->of[k].sites = NULL;
+        peft_adapter_free(&b->of[k].folder);
     }
 }

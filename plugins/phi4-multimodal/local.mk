@@ -71,6 +71,6 @@ plugins_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c \
 	plugins/phi4-multimodal/builtin_adapters.c plugins/phi4-multimodal/builtin_adapters.h
 plugins_phi4_multimodal_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) -pthread
 plugins_phi4_multimodal_la_LIBADD = libaudioclips.la libvision.la libspeech.la libmediaprompt.la \
-	libmediaclient.la libphi4.la
+	libmediaclient.la libpeft.la libphi4.la
 plugins_phi4_multimodal_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 endif

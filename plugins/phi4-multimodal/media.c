@@ -420,14 +420,31 @@ static int find_placeholder(struct engine *e, const char *text, int32_t *id,
                                         text);
 }
 
-static int load_parts(struct media *m, struct json_object *config, struct airlock_error *err)
+static int load_adapters(struct media *m, const struct media_source *from,
+                         struct json_object *config, struct airlock_error *err)
+{
+    const size_t n = from->sites->n;
+    const llm_site **sites = calloc(n + 1, sizeof(llm_site *));
+    if (!sites)
+        return no_memory(err);
+    for (size_t i = 0; i < n; i++)
+        sites[i] = &from->sites->sites[i];
+    const struct builtin_source source = {
+        .engine = from->engine, .config = config, .dir = from->dir, .sites = sites, .n_sites = n
+    };
+    const int status = builtin_adapters_load(&m->adapters, &source, from->ops, err);
+    free(sites);
+    return status;
+}
+
+static int load_parts(struct media *m, const struct media_source *from, struct json_object *config,
+                      struct airlock_error *err)
 {
     const struct safetensors *st = engine_checkpoint(m->engine);
     const struct ops *ops = m->encoders.ops;
     struct ops_device *dev = m->encoders.dev;
     if (vision_config_parse(config, &m->vision, err) ||
-        audio_config_parse(config, &m->audio, err) ||
-        builtin_adapters_load(&m->adapters, m->engine, ops, config, err) ||
+        audio_config_parse(config, &m->audio, err) || load_adapters(m, from, config, err) ||
         vision_weights_load(&m->vision_weights, &m->vision, st, ops, dev, err) ||
         audio_weights_load(&m->audio_weights, &m->audio, st, ops, dev, err))
         return -1;
@@ -438,37 +455,48 @@ static int load_parts(struct media *m, struct json_object *config, struct airloc
     return m->encoders.audio ? 0 : -1;
 }
 
-int media_load(struct media *m, struct engine *e, const struct ops *ops, const struct ops_open *how,
-               const char *dir, const char *worker, size_t cache_bytes, struct airlock_error *err)
+/* The encoders compute with the engine's threads, each slice in a turn of the engine's. */
+static int open_device(struct media *m, const struct media_source *from, struct airlock_error *err)
+{
+    const char *why = "unknown reason";
+    struct ops_open device = *from->device;
+    device.lent = engine_threads(from->engine);
+    m->encoders.ops = from->ops;
+    m->encoders.device = engine_turns(from->engine);
+    m->encoders.dev = from->ops->open(&device, &why);
+    return m->encoders.dev
+               ? 0
+               : airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", from->ops->name, why);
+}
+
+int media_load(struct media *m, const struct media_source *from, struct airlock_error *err)
 {
     char path[4096];
-    const char *why = "unknown reason";
-    struct ops_open device = *how;
-    device.lent = engine_threads(e); /* for each slice, in a turn of the engine's */
-    m->engine = e;
-    m->encoders.ops = ops;
-    m->encoders.device = engine_turns(e);
-    if (find_placeholder(e, "<|endoftext10|>", &m->image_id, err) ||
-        find_placeholder(e, "<|endoftext11|>", &m->audio_id, err))
+    m->engine = from->engine;
+    if (find_placeholder(m->engine, "<|endoftext10|>", &m->image_id, err) ||
+        find_placeholder(m->engine, "<|endoftext11|>", &m->audio_id, err) ||
+        open_device(m, from, err))
         return -1;
-    m->encoders.dev = ops->open(&device, &why);
-    if (!m->encoders.dev)
-        return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", ops->name, why);
-    if (snprintf(path, sizeof path, "%s/config.json", dir) >= (int)sizeof path)
+    if (snprintf(path, sizeof path, "%s/config.json", from->dir) >= (int)sizeof path)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "model_path is too long");
     struct json_object *config = json_parse_file(path, CONFIG_BYTES, err);
     if (!config)
         return -1;
-    int status = load_parts(m, config, err);
+    int status = load_parts(m, from, config, err);
     json_object_put(config);
-    if (status == 0) {
-        m->worker = media_worker_start(worker, err);
-        status = m->worker ? 0 : -1;
-    }
-    m->cache = media_cache_new(cache_bytes);
+    m->cache = media_cache_new(from->cache_bytes);
     if (status == 0 && !m->cache)
         status = no_memory(err);
+    if (status == 0) {
+        m->worker = media_worker_start(from->worker, err);
+        status = m->worker ? 0 : -1;
+    }
     return status;
+}
+
+bool media_has_adapter(const struct media *m, enum builtin_kind kind)
+{
+    return m->adapters.of[kind].sites != NULL;
 }
 
 void media_free(struct media *m)

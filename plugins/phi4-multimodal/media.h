@@ -21,11 +21,21 @@ struct media *media_new(const struct linear_hook *next, struct airlock_error *er
 /* The hook for the engine. */
 const struct linear_hook *media_hook(struct media *m);
 
-/* Loads towers, projections and adapters from the engine's checkpoint in dir, and starts the
- * program worker (airlock-media-worker).  cache_bytes: of embeddings that are kept.  0, or -1 with
- * err. */
-int media_load(struct media *m, struct engine *e, const struct ops *ops, const struct ops_open *how,
-               const char *dir, const char *worker, size_t cache_bytes, struct airlock_error *err);
+struct media_source {
+    struct engine *engine;
+    const struct ops *ops;
+    const struct ops_open *device;
+    const char *dir;                 /* of the engine's checkpoint */
+    const struct model_sites *sites; /* of the engine */
+    const char *worker;              /* the program airlock-media-worker */
+    size_t cache_bytes;              /* of embeddings that are kept */
+};
+
+/* Loads towers, projections and adapters, and starts the worker.  0, or -1 with err. */
+int media_load(struct media *m, const struct media_source *from, struct airlock_error *err);
+/* Whether the checkpoint brought "vision" and "speech", the adapters that go with pictures and
+ * sounds. */
+bool media_has_adapter(const struct media *m, enum builtin_kind kind);
 void media_free(struct media *m); /* the engine is still open; NULL allowed */
 
 #endif

@@ -60,11 +60,34 @@ static int read_options(llm_model *m, struct json_object *options, struct airloc
     return 0;
 }
 
+/* A checkpoint without them may be meant so, but mostly a folder was forgotten. */
+static void warn_of_missing(const llm_model *m, const struct media *media)
+{
+    static const char *const lines[] = {
+        [BUILTIN_VISION] = "the checkpoint has no vision adapter, neither among its weights nor in "
+                           "vision-lora: pictures are read without it",
+        [BUILTIN_SPEECH] = "the checkpoint has no speech adapter, neither among its weights nor in "
+                           "speech-lora: sounds are heard without it"
+    };
+    for (size_t k = 0; k < BUILTIN_KINDS; k++)
+        if (!media_has_adapter(media, (enum builtin_kind)k))
+            m->host->log(m->host, LLM_LOG_WARNING, lines[k], strlen(lines[k]));
+}
+
 static int load(llm_model *m, struct airlock_error *err)
 {
     struct multimodal *own = m->media;
-    return media_load(own->media, m->engine, m->ops, &m->options.device, m->dir, own->worker,
-                      (size_t)own->cache_mib << 20, err);
+    const struct media_source from = { .engine = m->engine,
+                                       .ops = m->ops,
+                                       .device = &m->options.device,
+                                       .dir = m->dir,
+                                       .sites = &m->sites,
+                                       .worker = own->worker,
+                                       .cache_bytes = (size_t)own->cache_mib << 20 };
+    if (media_load(own->media, &from, err))
+        return -1;
+    warn_of_missing(m, own->media);
+    return 0;
 }
 
 static void unload(llm_model *m)
