@@ -47,8 +47,7 @@ ops_cuda_cppflags = $(AM_CPPFLAGS) -DOPS_UNDER_TEST=ops_cuda_face -I$(top_srcdir
 ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
-	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
-	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_encoder tests/cuda_emu/test_ops_full \
+	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_ops_encoder tests/cuda_emu/test_ops_full \
 	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
@@ -168,8 +167,7 @@ if HAVE_CUDA
 # The same on a real GPU; skipped where there is none.  tests/gpu/pack takes them to a machine that has one.
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
 	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs \
-	tests/gpu/test_residents tests/gpu/test_logits
-	tests/gpu/test_ops_invariance tests/gpu/test_ops_encoder tests/gpu/test_ops_full tests/gpu/test_ops_conv \
+	tests/gpu/test_residents tests/gpu/test_ops_encoder tests/gpu/test_ops_full tests/gpu/test_ops_conv \
 	tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
