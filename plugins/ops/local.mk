@@ -21,8 +21,7 @@ cuda_ops_headers = plugins/ops/cuda/attention.h plugins/ops/cuda/attention_tile.
 cuda_ops_sources = plugins/ops/cuda/attention.cu plugins/ops/cuda/cublaslt.cu \
 	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/graph.cu plugins/ops/cuda/lora.cu \
 	plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/rope.cu \
-	plugins/ops/cuda/rows.cu plugins/ops/cuda/sampling.cu
-	plugins/ops/cuda/rows.cu plugins/ops/cuda/attention_full.cu \
+	plugins/ops/cuda/rows.cu plugins/ops/cuda/sampling.cu plugins/ops/cuda/attention_full.cu \
 	plugins/ops/cuda/conv.cu plugins/ops/cuda/elementwise.cu \
 	plugins/ops/cuda/layernorm.cu plugins/ops/cuda/transpose.cu
 EXTRA_DIST += plugins/ops/no_cuda.c plugins/ops/cuda/cuda_ops.c plugins/ops/cuda/cublaslt_api.c \
