@@ -48,7 +48,8 @@ ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
 	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_ops_encoder tests/cuda_emu/test_ops_full \
-	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
+	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_ops_quant \
+	tests/cuda_emu/test_quality tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
 tests_cuda_emu_test_ops_matmul_SOURCES = tests/test_ops_matmul.c $(ops_cuda_fixture)
@@ -105,6 +106,16 @@ tests_cuda_emu_test_ops_conv_CPPFLAGS = $(ops_cuda_cppflags)
 tests_cuda_emu_test_ops_conv_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_ops_conv_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_ops_conv_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_quant_SOURCES = tests/test_ops_quant.c $(ops_cuda_fixture)
+tests_cuda_emu_test_ops_quant_CPPFLAGS = $(ops_cuda_cppflags)
+tests_cuda_emu_test_ops_quant_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_quant_LDFLAGS = $(emu_ldflags)
+tests_cuda_emu_test_ops_quant_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_quality_SOURCES = tests/test_quality.c
+tests_cuda_emu_test_quality_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
+tests_cuda_emu_test_quality_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_quality_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_quality_LDADD = libops_cuda_emu.la libphi4.la $(JSONC_LIBS) $(CHECK_LIBS) -lstdc++ -lm -lpthread
 tests_cuda_emu_test_logits_SOURCES = tests/test_logits.c
 tests_cuda_emu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"' \
 	-DLORA_PLUGIN='"tests/cuda_emu/.libs/lora.so"'
@@ -168,7 +179,7 @@ if HAVE_CUDA
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
 	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs \
 	tests/gpu/test_residents tests/gpu/test_ops_encoder tests/gpu/test_ops_full tests/gpu/test_ops_conv \
-	tests/gpu/test_logits
+	tests/gpu/test_ops_quant tests/gpu/test_quality tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
 check_LTLIBRARIES += libceilings.la
@@ -223,6 +234,14 @@ tests_gpu_test_ops_conv_SOURCES = tests/test_ops_conv.c $(ops_cuda_fixture)
 tests_gpu_test_ops_conv_CPPFLAGS = $(ops_cuda_cppflags)
 tests_gpu_test_ops_conv_CFLAGS = $(gpu_cflags)
 tests_gpu_test_ops_conv_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_quant_SOURCES = tests/test_ops_quant.c $(ops_cuda_fixture)
+tests_gpu_test_ops_quant_CPPFLAGS = $(ops_cuda_cppflags)
+tests_gpu_test_ops_quant_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_quant_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_quality_SOURCES = tests/test_quality.c
+tests_gpu_test_quality_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
+tests_gpu_test_quality_CFLAGS = $(gpu_cflags)
+tests_gpu_test_quality_LDADD = libphi4.la $(JSONC_LIBS) $(CHECK_LIBS)
 tests_gpu_test_logits_SOURCES = tests/test_logits.c
 tests_gpu_test_logits_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_logits_CFLAGS = $(gpu_cflags)

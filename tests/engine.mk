@@ -1,15 +1,21 @@
 # engine.mk - tests of the engine: rope, KV cache, sampler, forward pass, scheduler, phi4-mini.
-EXTRA_DIST += tests/forward_support.h tests/engine_support.h tests/lora_support.h tests/golden/logits \
+EXTRA_DIST += tests/quality_support.h tests/forward_support.h tests/engine_support.h tests/lora_support.h tests/golden/logits \
 	tests/oracle/phi4_random.py tests/oracle/logits_golden.py tests/oracle/compare_random.py
 engine_test_ldadd = libengine.la libops.la libbase.la $(CHECK_LIBS)
 engine_test_cflags = $(AM_CFLAGS) $(CHECK_CFLAGS) $(JSONC_CFLAGS)
 if HAVE_CHECK
 engine_tests = tests/test_rope tests/test_kv_cache tests/test_siphash tests/test_prefix_cache \
 	tests/test_wait_queue tests/test_turns tests/test_scheduler tests/test_engine_prefix tests/test_engine_embeds tests/test_sampler tests/test_stop_strings \
-	tests/test_logits tests/test_engine tests/test_phi4_mini \
+	tests/test_logits tests/test_engine tests/test_phi4_mini tests/test_quality tests/test_memory_plan \
 	tests/test_adapters
 check_PROGRAMS += $(engine_tests)
 TESTS += $(engine_tests)
+tests_test_quality_SOURCES = tests/test_quality.c
+tests_test_quality_CFLAGS = $(engine_test_cflags)
+tests_test_quality_LDADD = $(engine_test_ldadd)
+tests_test_memory_plan_SOURCES = tests/test_memory_plan.c
+tests_test_memory_plan_CFLAGS = $(engine_test_cflags)
+tests_test_memory_plan_LDADD = $(engine_test_ldadd)
 tests_test_rope_SOURCES = tests/test_rope.c
 tests_test_rope_CFLAGS = $(engine_test_cflags)
 tests_test_rope_LDADD = $(engine_test_ldadd)

@@ -12,7 +12,8 @@
 #define FORWARD_DEVICE "cpu"
 #endif
 
-static bool forward_on_cpu; /* whatever FORWARD_DEVICE is */
+static enum ops_dtype forward_dtype; /* of the linear layers; 0: as stored */
+static bool forward_on_cpu;          /* whatever FORWARD_DEVICE is */
 
 static inline bool forward_on_cuda(void)
 {
@@ -66,9 +67,9 @@ static inline int forward_model_open(struct forward_model *m, const char *dir, s
     m->dev = m->ops->open(&how, &why);
     struct ops_heads heads = phi4_heads(&m->config);
     if (!m->st || !m->dev ||
-        phi4_weights_load(&m->weights, &m->config, m->st, m->ops, m->dev, err) ||
+        phi4_weights_load(&m->weights, &m->config, forward_dtype, m->st, m->ops, m->dev, err) ||
         kv_cache_init(&m->kv, m->ops, m->dev, m->config.num_hidden_layers, &heads,
-                      kv_dtype ? kv_dtype : m->weights.embed_tokens.dtype,
+                      kv_dtype ? kv_dtype : m->weights.norm.dtype,
                       4 * kv_cache_blocks_for(max_context), err))
         return -1;
     struct phi4_forward_options o = { .config = &m->config,

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: logits_tool -d DIR [-c CHUNK] [-k f32|bf16|f16] [-g N] [-l PLUGIN -a ADAPTER] ID...\n"
+    "usage: logits_tool -d DIR [-c CHUNK] [-k f32|bf16|f16|fp8] [-w fp8|int8|int4] [-g N] [-l "
+    "PLUGIN -a ADAPTER] ID...\n"
     "  Writes float32 [IDs, vocab] to stdout, or with -g the N token ids that follow greedily.\n"
-    "  -c  prompt rows per step   -k  type of the KV cache\n"
+    "  -c  prompt rows per step   -k  type of the KV cache   -w  form of the weights\n"
     "  -l  lora.so                -a  directory of a PEFT adapter\n";
 
 struct arguments {
@@ -27,16 +28,27 @@ static int fail(const struct airlock_error *err)
     return 1;
 }
 
+static enum ops_dtype dtype_of(const char *name)
+{
+    static const char *const names[] = { "", "f32", "bf16", "f16", "fp8", "int8", "int4" };
+    for (int i = OPS_F32; i <= OPS_INT4; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum ops_dtype)i;
+    return 0;
+}
+
 static int parse(int argc, char **argv, struct arguments *a)
 {
     *a = (struct arguments){ .chunk = 64 };
-    for (int option; (option = getopt(argc, argv, "d:c:k:g:l:a:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "d:c:k:w:g:l:a:")) != -1;) {
         if (option == 'd')
             a->dir = optarg;
         else if (option == 'c')
             a->chunk = strtoul(optarg, NULL, 10);
         else if (option == 'k')
-            a->kv = optarg[0] == 'b' ? OPS_BF16 : strcmp(optarg, "f32") == 0 ? OPS_F32 : OPS_F16;
+            a->kv = dtype_of(optarg);
+        else if (option == 'w')
+            forward_dtype = dtype_of(optarg);
         else if (option == 'g')
             a->greedy = strtoul(optarg, NULL, 10);
         else if (option == 'l')
@@ -83,9 +95,11 @@ static int print_logits(const struct arguments *a)
 static int print_greedy(const struct arguments *a)
 {
     struct airlock_error err = { 0 };
-    struct engine_options options = {
-        .dir = a->dir, .ops = ops_cpu(), .prefill_chunk = a->chunk, .kv_dtype = a->kv
-    };
+    struct engine_options options = { .dir = a->dir,
+                                      .ops = ops_cpu(),
+                                      .prefill_chunk = a->chunk,
+                                      .kv_dtype = a->kv,
+                                      .dtype = forward_dtype };
     struct engine *e = engine_open(&options, &err);
     if (!e)
         return fail(&err);

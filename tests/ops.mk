@@ -2,7 +2,7 @@
 if HAVE_CHECK
 OPS_TESTS = tests/test_ops_matmul tests/test_ops_attention tests/test_ops_rows \
 	tests/test_ops_invariance tests/test_ops_device tests/test_ops_encoder tests/test_ops_full \
-	tests/test_ops_conv
+	tests/test_ops_conv tests/test_ops_quant
 check_PROGRAMS += $(OPS_TESTS)
 TESTS += $(OPS_TESTS)
 ops_fixture = tests/ops_fixture.c tests/ops_fixture.h
@@ -32,4 +32,7 @@ tests_test_ops_full_LDADD = $(ops_test_libs)
 tests_test_ops_conv_SOURCES = tests/test_ops_conv.c $(ops_fixture)
 tests_test_ops_conv_CFLAGS = $(ops_test_cflags)
 tests_test_ops_conv_LDADD = $(ops_test_libs)
+tests_test_ops_quant_SOURCES = tests/test_ops_quant.c $(ops_fixture)
+tests_test_ops_quant_CFLAGS = $(ops_test_cflags)
+tests_test_ops_quant_LDADD = $(ops_test_libs)
 endif

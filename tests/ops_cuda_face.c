@@ -114,6 +114,23 @@ static enum ops_status face_matrix_load(struct ops_device *dev, struct ops_matri
     return OPS_OK;
 }
 
+static enum ops_status face_matrix_quantize(struct ops_device *dev, struct ops_matrix *m,
+                                            const void *host, enum ops_dtype dtype, size_t rows,
+                                            size_t cols, enum ops_dtype form)
+{
+    struct ops_matrix *on_device = calloc(1, sizeof *on_device);
+    must(on_device ? OPS_OK : OPS_E_MEMORY, "calloc");
+    const enum ops_status status =
+        cuda()->matrix_quantize(dev, on_device, host, dtype, rows, cols, form);
+    if (status != OPS_OK) {
+        free(on_device);
+        return status;
+    }
+    must(cuda()->sync(dev), "sync");
+    *m = (struct ops_matrix){ on_device->data, form, rows, cols, on_device };
+    return OPS_OK;
+}
+
 static void face_matrix_free(struct ops_device *dev, struct ops_matrix *m)
 {
     cuda()->matrix_free(dev, m->prepared);
@@ -191,6 +208,11 @@ static struct ops_kv cache_to_device(struct ops_device *dev, const struct ops_kv
 {
     struct ops_kv to = *kv;
     *n = kv->n_blocks * heads->n_kv_heads * OPS_KV_BLOCK * heads->head_dim;
+    if (kv->dtype == OPS_FP8) {
+        to.k = to_device(dev, kv->k, *n);
+        to.v = to_device(dev, kv->v, *n);
+        return to;
+    }
     if (!dtype_known(kv->dtype))
         return to;
     to.dtype = OPS_BF16;
@@ -202,9 +224,12 @@ static struct ops_kv cache_to_device(struct ops_device *dev, const struct ops_kv
 static void cache_drop(struct ops_device *dev, const struct ops_kv *host, struct ops_kv *kv,
                        size_t n, bool back)
 {
-    if (!dtype_known(host->dtype))
+    if (!kv_dtype_known(host->dtype))
         return;
-    if (back) {
+    if (back && host->dtype == OPS_FP8) {
+        must(cuda()->download(dev, host->k, kv->k, n), "download");
+        must(cuda()->download(dev, host->v, kv->v, n), "download");
+    } else if (back) {
         numbers_from_device(dev, host->k, host->dtype, kv->k, n);
         numbers_from_device(dev, host->v, host->dtype, kv->v, n);
     }
@@ -466,6 +491,7 @@ const struct ops *ops_cuda_face(void)
     face.act = OPS_F32;
     face.open = face_open;
     face.matrix_load = face_matrix_load;
+    face.matrix_quantize = face_matrix_quantize;
     face.matrix_free = face_matrix_free;
     face.embedding = face_embedding;
     face.rmsnorm = face_rmsnorm;

@@ -10,6 +10,7 @@
 
 const char *const ops_sets[N_SETS] = { "plain", "avx2", "avx512" };
 const enum ops_dtype ops_dtypes[3] = { OPS_F32, OPS_BF16, OPS_F16 };
+const enum ops_dtype ops_kv_dtypes[N_KV_DTYPES] = { OPS_F32, OPS_BF16, OPS_F16, OPS_FP8 };
 
 bool testing_cuda(void)
 {
@@ -101,6 +102,8 @@ double number_at(const void *data, enum ops_dtype dtype, size_t i)
 {
     if (dtype == OPS_F32)
         return ((const float *)data)[i];
+    if (dtype == OPS_FP8)
+        return decode(((const uint8_t *)data)[i], 4, 3);
     const uint16_t h = ((const uint16_t *)data)[i];
     return dtype == OPS_BF16 ? decode(h, 8, 7) : decode(h, 5, 10);
 }

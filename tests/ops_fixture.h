@@ -30,6 +30,8 @@ float act_round(float v);
 enum { N_SETS = 3 };
 extern const char *const ops_sets[N_SETS]; /* values of AIRLOCK_CPU: plain, avx2, avx512 */
 extern const enum ops_dtype ops_dtypes[3];
+enum { N_KV_DTYPES = 4 };
+extern const enum ops_dtype ops_kv_dtypes[N_KV_DTYPES]; /* of keys and values */
 
 /* The device with that instruction set and number of threads; CUDA has the first set only.  NULL:
  * this machine lacks the set; said on stdout.  Fails the test when it cannot be opened. */

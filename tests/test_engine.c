@@ -21,7 +21,7 @@ static void run_alone(struct engine_options o, struct job *jobs, size_t n)
 static void compare_together(struct engine_options o, const char *what, bool preempts)
 {
     struct job *alone = calloc(MANY, sizeof *alone), *together = calloc(MANY, sizeof *together);
-    run_alone((struct engine_options){ 0 }, alone, MANY);
+    run_alone((struct engine_options){ .dtype = o.dtype, .kv_dtype = o.kv_dtype }, alone, MANY);
     o.hook = &number_adapters;
     struct engine *e = open_with(o);
     for (unsigned i = 0; i < MANY; i++)
@@ -46,6 +46,18 @@ static void compare_together(struct engine_options o, const char *what, bool pre
 START_TEST(an_answer_has_the_same_bits_alone_and_among_eight_others)
 {
     compare_together((struct engine_options){ 0 }, "among eight others", false);
+}
+END_TEST
+
+/* _i: fp8, int8, int4 weights, each with keys and values in fp8. */
+START_TEST(compressed_answers_have_the_same_bits_in_company_and_any_chunks)
+{
+    static const enum ops_dtype forms[] = { OPS_FP8, OPS_INT8, OPS_INT4 };
+    compare_together((struct engine_options){ .dtype = forms[_i],
+                                              .kv_dtype = OPS_FP8,
+                                              .prefill_chunk = 3,
+                                              .device = { .threads = 2 } },
+                     "compressed", false);
 }
 END_TEST
 
@@ -322,6 +334,7 @@ int main(void)
     Suite *suite = suite_create("engine");
     TCase *t = tcase_create("same bits");
     tcase_set_timeout(t, 300);
+    tcase_add_loop_test(t, compressed_answers_have_the_same_bits_in_company_and_any_chunks, 0, 3);
     tcase_add_test(t, an_answer_has_the_same_bits_alone_and_among_eight_others);
     tcase_add_test(t, an_answer_has_the_same_bits_whatever_the_chunks_and_threads);
     tcase_add_test(t,

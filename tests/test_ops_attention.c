@@ -68,13 +68,13 @@ enum { N_GEOMETRIES = sizeof geometries / sizeof *geometries };
 /* _i: set, dtype and geometry. */
 START_TEST(attention_of_a_mixed_batch_is_within_the_allowed_error)
 {
-    const int set = _i % N_SETS, dtype = _i / N_SETS % 3, g = _i / N_SETS / 3;
+    const int set = _i % N_SETS, dtype = _i / N_SETS % N_KV_DTYPES, g = _i / N_SETS / N_KV_DTYPES;
     const int32_t rows[] = { 1, 5, 0, 33, 1, 17 }, length[] = { 1, 5, 40, 150, 300, 128 };
     struct ops_device *dev = open_set(set, 2);
     if (!dev)
         return;
     struct kv_case c;
-    kv_case_make(&c, geometries[g], ops_dtypes[dtype], 6, rows, length, 5);
+    kv_case_make(&c, geometries[g], ops_kv_dtypes[dtype], 6, rows, length, 5);
     const size_t n = c.batch.rows * c.heads.n_heads * c.heads.head_dim;
     float *o = random_floats(n, 8, 1);
     ck_assert_int_eq(ops_tested()->attention(dev, o, c.qkv, &c.batch, &c.heads, &c.kv, 0.7f),
@@ -233,8 +233,8 @@ END_TEST
 /* _i: set, dtype and geometry. */
 START_TEST(rope_turns_q_and_k_and_puts_k_and_v_into_their_slots)
 {
-    const int set = _i % N_SETS, g = _i / N_SETS / 3;
-    const enum ops_dtype dtype = ops_dtypes[_i / N_SETS % 3];
+    const int set = _i % N_SETS, g = _i / N_SETS / N_KV_DTYPES;
+    const enum ops_dtype dtype = ops_kv_dtypes[_i / N_SETS % N_KV_DTYPES];
     const struct ops_heads heads = geometries[g];
     const size_t dim = heads.head_dim, half = heads.rotary_dim / 2, n_kv = heads.n_kv_heads;
     const size_t width = (heads.n_heads + 2 * n_kv) * dim, rows = 3;
@@ -269,11 +269,15 @@ START_TEST(rope_turns_q_and_k_and_puts_k_and_v_into_their_slots)
             const size_t token =
                 ((size_t)slot[r] / 16 * n_kv + i / dim) * 16 + (size_t)slot[r] % 16;
             const float *k = x + r * width + heads.n_heads * dim, *v = k + n_kv * dim;
-            const double step = dtype == OPS_F32 ? 0 : dtype == OPS_BF16 ? 0x1p-8 : 0x1p-11;
+            const double step = dtype == OPS_F32    ? 0
+                                : dtype == OPS_BF16 ? 0x1p-8
+                                : dtype == OPS_FP8  ? 0x1p-4
+                                                    : 0x1p-11;
+            const double tiny = dtype == OPS_FP8 ? 0x1p-10 : 0; /* half a step below 2^-6 */
             const double got_k = number_at(kv.k, dtype, token * dim + i % dim);
             const double got_v = number_at(kv.v, dtype, token * dim + i % dim);
-            assert_near(got_k, (double)k[i], fabs((double)k[i]) * step, "k", i);
-            assert_near(got_v, (double)v[i], fabs((double)v[i]) * step, "v", i);
+            assert_near(got_k, (double)k[i], fabs((double)k[i]) * step + tiny, "k", i);
+            assert_near(got_v, (double)v[i], fabs((double)v[i]) * step + tiny, "v", i);
             stored += got_k != 0;
         }
     }
@@ -284,6 +288,27 @@ START_TEST(rope_turns_q_and_k_and_puts_k_and_v_into_their_slots)
     void *all[] = { x, old, cosine, sine, kv.k, kv.v };
     for (size_t i = 0; i < 6; i++)
         fence_free(all[i]);
+    ops_tested()->close(dev);
+}
+END_TEST
+
+/* Beyond the largest number of E4M3 there is no infinity: it is the largest that is kept. */
+START_TEST(fp8_keeps_what_is_too_large_as_448)
+{
+    const struct ops_heads heads = { 1, 1, 4, 0 };
+    const int32_t slot = 0;
+    struct ops_device *dev = open_set(_i, 1);
+    if (!dev)
+        return;
+    float qkv[12] = { 0, 0, 0, 0, 448, 456, 6e4f, -1e9f, 500, -449, INFINITY, 0x1p-9f };
+    const double want[] = { 448, 448, 448, -448, 448, -448, 448, 0x1p-9 };
+    uint8_t *k = fenced(16 * 4), *v = fenced(16 * 4);
+    struct ops_kv kv = { k, v, OPS_FP8, 1 };
+    ck_assert_int_eq(ops_tested()->rope_kv(dev, qkv, NULL, NULL, &slot, 1, &heads, &kv), OPS_OK);
+    for (size_t i = 0; i < 8; i++)
+        assert_near(number_at(i < 4 ? k : v, OPS_FP8, i % 4), want[i], 0, "number", i);
+    fence_free(k);
+    fence_free(v);
     ops_tested()->close(dev);
 }
 END_TEST
@@ -350,7 +375,7 @@ END_TEST
 static void add(TCase *tc)
 {
     tcase_add_loop_test(tc, attention_of_a_mixed_batch_is_within_the_allowed_error, 0,
-                        N_SETS * 3 * N_GEOMETRIES);
+                        N_SETS * N_KV_DTYPES * N_GEOMETRIES);
     tcase_add_loop_test(tc, the_first_token_gets_its_own_value_exactly, 0, N_SETS);
     tcase_add_loop_test(tc, what_lies_in_the_cache_behind_the_last_token_does_not_matter, 0,
                         N_SETS);
@@ -359,7 +384,8 @@ static void add(TCase *tc)
     if (!testing_cuda()) /* there only the device knows blocks, lengths and slots */
         tcase_add_test(tc, attention_refuses_blocks_and_rows_that_are_not_there);
     tcase_add_loop_test(tc, rope_turns_q_and_k_and_puts_k_and_v_into_their_slots, 0,
-                        N_SETS * 3 * N_GEOMETRIES);
+                        N_SETS * N_KV_DTYPES * N_GEOMETRIES);
+    tcase_add_loop_test(tc, fp8_keeps_what_is_too_large_as_448, 0, N_SETS);
     if (!testing_cuda())
         tcase_add_test(tc, rope_refuses_slots_outside_the_cache_and_odd_rotary_dims);
     tcase_add_test(tc, geometries_that_break_the_contract_are_refused);

@@ -238,7 +238,10 @@ START_TEST(what_cannot_be_configured_is_named)
     } wrong[] = {
         { { .device = { "tpu", 3 } }, "tpu" },
         { { .device = { "cuda:x", 6 } }, "cuda:x" },
-        { { .dtype = { "int4", 4 } }, "int4" },
+        { { .dtype = { "int3", 4 } }, "int3" },
+        { { .dtype = { "f32", 3 } }, "f32" },
+        { { .options_json = { "{\"kv_dtype\":\"int8\"}", 19 } }, "kv_dtype" },
+        { { .options_json = { "{\"kv_dtype\":8}", 14 } }, "kv_dtype" },
         { { .options_json = { "{\"chunk\":1}", 11 } }, "chunk" },
         { { .options_json = { "{\"prefill_chunk\":0}", 19 } }, "prefill_chunk" },
         { { .options_json = { "[", 1 } }, "options" },

@@ -32,8 +32,8 @@ static bool on_cuda(void)
     return strcmp(PHI4_DEVICE, "cuda") == 0;
 }
 
-/* float32 in another order through all of the model; and bf16 everywhere on CUDA, where the emulated
- * ops are up to 0.15 away (the towers' own tests are closer). */
+/* float32 in another order through all of the model; and bf16 everywhere on CUDA, where the
+ * emulated ops are up to 0.15 away (the towers' own tests are closer). */
 static double tolerance(void)
 {
     return on_cuda() ? 0.25 : 1e-3;
@@ -48,8 +48,8 @@ static double logprob_of(const struct answer *a, size_t place, int64_t id)
     return -INFINITY;
 }
 
-/* The reference's tokens, each with its log-probability, for as long as ours are the same: in bf16 a
- * near tie may fall the other way. */
+/* The reference's tokens, each with its log-probability, for as long as ours are the same: in bf16
+ * a near tie may fall the other way. */
 static void same_as_reference(const char *name, const struct answer *a)
 {
     size_t size;

@@ -95,7 +95,7 @@ static void refused(const struct phi4_config *c, int pad, const char *word1, con
     struct phi4_weights w;
     struct safetensors *st = write_and_open(pad);
     err = (struct airlock_error){ 0 };
-    ck_assert_int_eq(phi4_weights_load(&w, c, st, &counting, NULL, &err), -1);
+    ck_assert_int_eq(phi4_weights_load(&w, c, 0, st, &counting, NULL, &err), -1);
     ck_assert_msg(strstr(err.text, word1) && strstr(err.text, word2), "%s", err.text);
     ck_assert_int_eq(loaded, 0);
     safetensors_close(st);
@@ -105,7 +105,8 @@ START_TEST(weights_point_into_the_mapping_with_their_own_dtypes)
 {
     struct phi4_weights w;
     struct safetensors *st = write_and_open(0);
-    ck_assert_msg(phi4_weights_load(&w, &config, st, &counting, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(phi4_weights_load(&w, &config, 0, st, &counting, NULL, &err) == 0, "%s",
+                  err.text);
     ck_assert_int_eq(loaded, 8);
     ck_assert_uint_eq(w.n_layers, 1);
     ck_assert_ptr_eq(w.lm_head.data, w.embed_tokens.data);
@@ -164,7 +165,7 @@ START_TEST(an_untied_head_is_its_own_matrix)
     c.tie_word_embeddings = false;
     tensors[n_tensors++] = (struct tensor){ "lm_head.weight", "F32", "10,4", 160 };
     struct safetensors *st = write_and_open(0);
-    ck_assert_msg(phi4_weights_load(&w, &c, st, &counting, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(phi4_weights_load(&w, &c, 0, st, &counting, NULL, &err) == 0, "%s", err.text);
     ck_assert_ptr_ne(w.lm_head.data, w.embed_tokens.data);
     phi4_weights_free(&w, &counting, NULL);
     ck_assert_int_eq(loaded, 0);
@@ -178,7 +179,8 @@ START_TEST(tensors_of_no_use_are_counted_and_one_is_named)
     tensors[n_tensors++] = (struct tensor){ "model.vision.weight", "I8", "3", 3 };
     tensors[n_tensors++] = (struct tensor){ "lm_head.weight", "I8", "5", 5 };
     struct safetensors *st = write_and_open(0);
-    ck_assert_msg(phi4_weights_load(&w, &config, st, &counting, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(phi4_weights_load(&w, &config, 0, st, &counting, NULL, &err) == 0, "%s",
+                  err.text);
     ck_assert_uint_eq(w.n_unused, 2);
     ck_assert_str_eq(w.first_unused, "model.vision.weight");
     phi4_weights_free(&w, &counting, NULL);
@@ -191,7 +193,8 @@ START_TEST(names_beside_built_in_adapters_are_found)
     struct phi4_weights w;
     tensors[3].name = "model.layers.0.self_attn.qkv_proj.base_layer.weight";
     struct safetensors *st = write_and_open(0);
-    ck_assert_msg(phi4_weights_load(&w, &config, st, &counting, NULL, &err) == 0, "%s", err.text);
+    ck_assert_msg(phi4_weights_load(&w, &config, 0, st, &counting, NULL, &err) == 0, "%s",
+                  err.text);
     phi4_weights_free(&w, &counting, NULL);
     safetensors_close(st);
 }

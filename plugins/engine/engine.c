@@ -2,7 +2,9 @@
  * the KV cache. */
 #include "engine.h"
 
+#include "memory_plan.h"
 #include "phi4_weights.h"
+#include "tensor.h"
 #include "weights_reader.h"
 
 #include <stdio.h>
@@ -20,6 +22,8 @@ struct engine {
     struct constraints *constraints;
     size_t max_context, max_batch, n_blocks;
     enum ops_dtype kv_dtype;
+    enum ops_dtype stored; /* of the weights that are used as they are, on this device */
+    enum ops_dtype dtype;  /* of the linear layers; 0: as stored */
     char description[256];
     struct turns turns; /* of the device */
 };
@@ -95,12 +99,38 @@ static int open_files(struct engine *e, const struct engine_options *o, struct a
 
 static const char *dtype_name(enum ops_dtype t)
 {
-    return t == OPS_F32 ? "f32" : t == OPS_F16 ? "f16" : "bf16";
+    static const char *const names[] = {
+        [OPS_F32] = "f32", [OPS_BF16] = "bf16", [OPS_F16] = "f16",
+        [OPS_FP8] = "fp8", [OPS_INT8] = "int8", [OPS_INT4] = "int4"
+    };
+    return names[t];
+}
+
+/* What types of numbers the weights and the cache will have. */
+static int choose_dtypes(struct engine *e, const struct engine_options *o,
+                         struct airlock_error *err)
+{
+    const struct safetensors_view *v = safetensors_find(e->st, "model.embed_tokens.weight");
+    e->stored = OPS_BF16;
+    if (v && !e->ops->memory && tensor_dtype(v, &e->stored, err)) /* else phi4_weights_load says */
+        return -1;
+    if (ops_quantized(o->dtype) && !e->ops->matrix_quantize)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                                 "dtype %s: device %s has no compressed weights",
+                                 dtype_name(o->dtype), e->ops->name);
+    if (ops_quantized(o->dtype))
+        e->dtype = o->dtype;
+    else if (v && o->dtype && o->dtype != e->stored)
+        return airlock_error_set(
+            err, AIRLOCK_E_CONFIG,
+            "dtype %s: the weights are %s on this device, and are used as they are, or compressed "
+            "to fp8, int8 or int4",
+            dtype_name(o->dtype), dtype_name(e->stored));
+    e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->stored;
+    return 0;
 }
 
 /* ---- a device with memory of its own --------------------------------------------------------- */
-
-enum { LIBRARY_BYTES = 64 << 20 }; /* cuBLASLt's workspace, kernels, graphs */
 
 static struct scheduler_options scheduler_options_of(struct engine *e,
                                                      const struct engine_options *o)
@@ -133,12 +163,12 @@ static int check_memory(struct engine *e, const struct engine_options *o, struct
     if (e->ops->memory(e->dev, &left, &total) != OPS_OK)
         return airlock_error_set(err, AIRLOCK_E_DEVICE, "device %s: the device is lost",
                                  e->ops->name);
-    const struct ops_heads heads = phi4_heads(&e->config);
     const struct scheduler_options options = scheduler_options_of(e, o);
-    const size_t block = kv_cache_block_bytes(e->config.num_hidden_layers, &heads, e->kv_dtype);
+    const struct memory_use use = { e->dtype, e->stored, e->kv_dtype, &options };
+    const struct memory_plan plan = memory_plan_make(&e->config, &use);
+    const size_t block = (size_t)plan.kv_block;
     const size_t least_blocks = kv_cache_blocks_for(e->max_context);
-    const uint64_t weights = phi4_weights_numbers(&e->config) * ops_dtype_size(e->ops->act);
-    const uint64_t rest = scheduler_memory(&options) + LIBRARY_BYTES;
+    const uint64_t weights = plan.weights, rest = plan.buffers;
     const bool limited = o->device_memory && o->device_memory < left;
     const uint64_t most = limited ? o->device_memory : left;
     const uint64_t for_kv = most > weights + rest ? most - weights - rest : 0;
@@ -153,8 +183,8 @@ static int check_memory(struct engine *e, const struct engine_options *o, struct
     return airlock_error_set(
         err, AIRLOCK_E_NO_MEMORY,
         "device %s: the model needs %llu MiB (weights %llu, KV cache for %zu tokens %llu, buffers "
-        "%llu), and %llu of its %llu MiB are free%s: lower max_context, kv_memory or max_batch, "
-        "end what else uses the device, or choose device \"cpu\"",
+        "%llu), and %llu of its %llu MiB are free%s: choose dtype int8 or int4, lower max_context, "
+        "kv_memory or max_batch, end what else uses the device, or choose device \"cpu\"",
         e->ops->name, mib(weights + kv + rest), mib(weights), e->n_blocks * OPS_KV_BLOCK, mib(kv),
         mib(rest), mib(left), mib(total), limit);
 }
@@ -191,7 +221,8 @@ static int copy_weights(struct engine *e, const struct engine_options *o, struct
     l.reader = weights_reader_start(e->st, err);
     if (!l.reader)
         return -1;
-    int status = phi4_weights_load_by(&e->weights, &e->config, e->st, e->ops, e->dev, &gate, err);
+    int status =
+        phi4_weights_load_by(&e->weights, &e->config, e->dtype, e->st, e->ops, e->dev, &gate, err);
     if (status == 0)
         status = weights_reader_wait(l.reader, l.total, poll_progress, &l, err);
     weights_reader_stop(l.reader);
@@ -245,6 +276,20 @@ static int page_in(struct engine *e, const struct engine_options *o, struct airl
     return o->progress ? safetensors_prefault(e->st, o->progress, o->progress_ctx, err) : 0;
 }
 
+/* On the host.  What is compressed is read once, and then needed no longer. */
+static int load_in_place(struct engine *e, const struct engine_options *o,
+                         struct airlock_error *err)
+{
+    if (e->dtype && page_in(e, o, err))
+        return -1;
+    if (phi4_weights_load(&e->weights, &e->config, e->dtype, e->st, e->ops, e->dev, err))
+        return -1;
+    if (!e->dtype)
+        return page_in(e, o, err);
+    safetensors_release(e->st);
+    return 0;
+}
+
 static int open_device(struct engine *e, const struct engine_options *o, struct airlock_error *err)
 {
     const char *why = "unknown reason";
@@ -252,23 +297,11 @@ static int open_device(struct engine *e, const struct engine_options *o, struct 
     e->dev = o->ops->open(&o->device, &why);
     if (!e->dev)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "device %s: %s", o->ops->name, why);
-    if (e->ops->memory) {
-        e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->ops->act;
-        if (choose_blocks(e, o, err) || check_memory(e, o, err) || copy_weights(e, o, err) ||
-            tune_products(e, o, err))
-            return -1;
-    } else if (phi4_weights_load(&e->weights, &e->config, e->st, e->ops, e->dev, err)) {
+    if (choose_dtypes(e, o, err) || choose_blocks(e, o, err))
         return -1;
-    }
-    if (o->dtype && o->dtype != e->weights.embed_tokens.dtype)
-        return airlock_error_set(
-            err, AIRLOCK_E_CONFIG,
-            "dtype %s: the weights are %s on this device, and are used as they are",
-            dtype_name(o->dtype), dtype_name(e->weights.embed_tokens.dtype));
-    if (e->ops->memory)
-        return 0;
-    e->kv_dtype = o->kv_dtype ? o->kv_dtype : e->weights.embed_tokens.dtype;
-    return choose_blocks(e, o, err) || page_in(e, o, err) ? -1 : 0;
+    if (!e->ops->memory)
+        return load_in_place(e, o, err);
+    return check_memory(e, o, err) || copy_weights(e, o, err) || tune_products(e, o, err) ? -1 : 0;
 }
 
 static int start(struct engine *e, const struct engine_options *o, struct airlock_error *err)
@@ -286,12 +319,15 @@ static void describe(struct engine *e)
 {
     struct ops_heads heads = phi4_heads(&e->config);
     size_t block = kv_cache_block_bytes(e->config.num_hidden_layers, &heads, e->kv_dtype);
-    snprintf(e->description, sizeof e->description,
-             "%s; %zu layers, %llu MiB of weights; context %zu, at most %zu at once, KV cache %zu "
-             "tokens (up to %zu MiB)",
-             e->ops->describe(e->dev), e->config.num_hidden_layers,
-             (unsigned long long)(safetensors_total_bytes(e->st) >> 20), e->max_context,
-             e->max_batch, e->n_blocks * OPS_KV_BLOCK, e->n_blocks * block >> 20);
+    const uint64_t weights = e->dtype ? phi4_weights_bytes(&e->config, e->dtype, e->stored)
+                                      : safetensors_total_bytes(e->st);
+    snprintf(
+        e->description, sizeof e->description,
+        "%s; %zu layers, %llu MiB of weights as %s; context %zu, at most %zu at once, KV cache "
+        "%zu tokens of %s (up to %zu MiB)",
+        e->ops->describe(e->dev), e->config.num_hidden_layers, (unsigned long long)(weights >> 20),
+        dtype_name(e->dtype ? e->dtype : e->stored), e->max_context, e->max_batch,
+        e->n_blocks * OPS_KV_BLOCK, dtype_name(e->kv_dtype), e->n_blocks * block >> 20);
 }
 
 struct engine *engine_open(const struct engine_options *options, struct airlock_error *err)

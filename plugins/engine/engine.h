@@ -36,7 +36,7 @@ struct engine_options {
                                 where a device's own memory is short */
     uint64_t device_memory;  /* bytes that it may take of a device's own; 0: what is free */
     enum ops_dtype kv_dtype; /* 0: as the embeddings are stored */
-    enum ops_dtype dtype;    /* of the weights; 0, or what the checkpoint has */
+    enum ops_dtype dtype;    /* of the weights; 0, what the checkpoint has, or a compressed form */
     const struct linear_hook *hook; /* NULL: no adapters; must outlive the engine */
     /* Bytes read so far; nonzero: stop (AIRLOCK_E_CANCELLED).  NULL: not told. */
     int (*progress)(void *ctx, uint64_t done, uint64_t total);

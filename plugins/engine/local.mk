@@ -14,6 +14,7 @@ libengine_la_LIBADD = libcheckpoint.la $(PCRE2_LIBS) -lm
 libengine_la_SOURCES += \
 	plugins/engine/phi4_config.c plugins/engine/phi4_config.h \
 	plugins/engine/phi4_weights.c plugins/engine/phi4_weights.h \
+	plugins/engine/memory_plan.c plugins/engine/memory_plan.h \
 	plugins/engine/tensor.c plugins/engine/tensor.h \
 	plugins/engine/weights_reader.c plugins/engine/weights_reader.h
 # the forward pass and what drives it

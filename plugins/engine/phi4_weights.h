@@ -2,7 +2,8 @@
  * phi4_weights.h - the text model's tensors by name and shape, placed on a device as matrices.
  *
  * Shapes are checked against the configuration before any tensor is used; an error names tensor,
- * shape found and shape wanted.  On the CPU the matrices point into the mapping: bf16 stays bf16.
+ * shape found and shape wanted.  On the CPU matrices that are not compressed point into the
+ * mapping: bf16 stays bf16.
  */
 #ifndef AIRLOCK_PHI4_WEIGHTS_H
 #define AIRLOCK_PHI4_WEIGHTS_H
@@ -32,9 +33,11 @@ struct phi4_weights {
 
 /* Also tries the names that a checkpoint with built-in adapters has (NAME.base_layer.weight). Fills
  * w from st, which must stay open until phi4_weights_free(). */
+/* dtype: one that ops_quantized knows, or 0: as stored.  Then the linear layers have this form, and
+ * embed_tokens and lm_head are OPS_INT8 whatever it is; norms stay as stored. */
 int phi4_weights_load(struct phi4_weights *w, const struct phi4_config *config,
-                      const struct safetensors *st, const struct ops *ops, struct ops_device *dev,
-                      struct airlock_error *err);
+                      enum ops_dtype dtype, const struct safetensors *st, const struct ops *ops,
+                      struct ops_device *dev, struct airlock_error *err);
 /* The same, with each tensor asked for before its first byte is read: ready(ctx, end) waits for the
  * first `end` bytes of the files (safetensors_end_of) and tells progress; ends do not fall.  0, or
  * -1 with err.  NULL: not asked. */
@@ -43,11 +46,12 @@ struct phi4_weights_gate {
     int (*ready)(void *ctx, uint64_t end, struct airlock_error *err);
 };
 int phi4_weights_load_by(struct phi4_weights *w, const struct phi4_config *config,
-                         const struct safetensors *st, const struct ops *ops,
+                         enum ops_dtype dtype, const struct safetensors *st, const struct ops *ops,
                          struct ops_device *dev, const struct phi4_weights_gate *gate,
                          struct airlock_error *err);
-/* Numbers of all matrices. */
-uint64_t phi4_weights_numbers(const struct phi4_config *config);
+/* Their bytes on a device that copies them; stored: the dtype of the checkpoint's numbers there. */
+uint64_t phi4_weights_bytes(const struct phi4_config *config, enum ops_dtype dtype,
+                            enum ops_dtype stored);
 void phi4_weights_free(struct phi4_weights *w, const struct ops *ops, struct ops_device *dev);
 
 #endif

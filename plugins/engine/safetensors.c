@@ -481,3 +481,9 @@ int safetensors_prefault(struct safetensors *st,
     free(scratch);
     return rc;
 }
+
+void safetensors_release(const struct safetensors *st)
+{
+    for (size_t i = 0; i < st->n_files; i++)
+        (void)madvise(st->files[i].map, st->files[i].size, MADV_DONTNEED);
+}

@@ -54,5 +54,7 @@ const struct safetensors_view *safetensors_find(const struct safetensors *st, co
 int safetensors_prefault(struct safetensors *st,
                          int (*progress)(void *ctx, uint64_t done, uint64_t total), void *ctx,
                          struct airlock_error *err);
+/* Takes the pages out of this process's memory again; using a tensor brings its pages back. */
+void safetensors_release(const struct safetensors *st);
 
 #endif

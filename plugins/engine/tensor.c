@@ -43,9 +43,9 @@ static int check_shape(const struct safetensors_view *v, size_t n_dims, const ui
                              found, want);
 }
 
-int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n_dims,
-                const uint64_t *shape, const struct ops *ops, struct ops_device *dev,
-                struct airlock_error *err)
+int tensor_load_as(struct ops_matrix *m, const struct safetensors_view *v, size_t n_dims,
+                   const uint64_t *shape, enum ops_dtype form, const struct ops *ops,
+                   struct ops_device *dev, struct airlock_error *err)
 {
     enum ops_dtype dtype;
     size_t cols = n_dims == 1 ? (size_t)shape[0] : 1;
@@ -59,14 +59,22 @@ int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n
                                  v->name);
     for (size_t i = 1; i < n_dims; i++)
         cols *= (size_t)shape[i];
-    enum ops_status status =
-        ops->matrix_load(dev, m, v->data, dtype, n_dims == 1 ? 1 : (size_t)shape[0], cols);
+    const size_t rows = n_dims == 1 ? 1 : (size_t)shape[0];
+    enum ops_status status = form ? ops->matrix_quantize(dev, m, v->data, dtype, rows, cols, form)
+                                  : ops->matrix_load(dev, m, v->data, dtype, rows, cols);
     if (status == OPS_OK)
         return 0;
     *m = (struct ops_matrix){ 0 };
     return airlock_error_set(
         err, status == OPS_E_MEMORY ? AIRLOCK_E_NO_MEMORY : AIRLOCK_E_DEVICE, "tensor %s: %s",
         v->name, status == OPS_E_MEMORY ? "out of memory on the device" : "the device refused it");
+}
+
+int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n_dims,
+                const uint64_t *shape, const struct ops *ops, struct ops_device *dev,
+                struct airlock_error *err)
+{
+    return tensor_load_as(m, v, n_dims, shape, 0, ops, dev, err);
 }
 
 void tensor_read(const struct safetensors_view *v, float *out, size_t n)

@@ -17,6 +17,11 @@ int tensor_load(struct ops_matrix *m, const struct safetensors_view *v, size_t n
                 const uint64_t *shape, const struct ops *ops, struct ops_device *dev,
                 struct airlock_error *err);
 
+/* The same in a form that ops_quantized knows; 0: as tensor_load. */
+int tensor_load_as(struct ops_matrix *m, const struct safetensors_view *v, size_t n_dims,
+                   const uint64_t *shape, enum ops_dtype form, const struct ops *ops,
+                   struct ops_device *dev, struct airlock_error *err);
+
 /* The dtype of v among those that ops know.  0, or -1 with err. */
 int tensor_dtype(const struct safetensors_view *v, enum ops_dtype *out, struct airlock_error *err);
 

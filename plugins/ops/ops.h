@@ -36,11 +36,43 @@ enum ops_status {
     OPS_E_DEVICE  /* the device is lost */
 };
 
-enum ops_dtype { OPS_F32 = 1, OPS_BF16 = 2, OPS_F16 = 3 };
+/*
+ * The first three are types of numbers.  The others are forms that matrix_quantize makes (quant.h
+ * has their numbers): a matrix of one of them is a bf16 matrix that takes fewer bytes, so what
+ * matmul, logits and embedding promise of bf16 holds.  OPS_FP8 is also a type of keys and values.
+ */
+enum ops_dtype {
+    OPS_F32 = 1,
+    OPS_BF16 = 2,
+    OPS_F16 = 3,
+    OPS_FP8 = 4,  /* E4M3, one scale per row; as keys and values E4M3 without a scale */
+    OPS_INT8 = 5, /* one scale per QUANT_GROUP columns of a row */
+    OPS_INT4 = 6
+};
 
+/* Bytes of one number; of OPS_FP8 as keys and values.  See ops_matrix_bytes for matrices. */
 static inline size_t ops_dtype_size(enum ops_dtype t)
 {
-    return t == OPS_F32 ? 4 : 2;
+    return t == OPS_F32 ? 4 : t == OPS_FP8 ? 1 : 2;
+}
+
+static inline bool ops_quantized(enum ops_dtype t)
+{
+    return t == OPS_FP8 || t == OPS_INT8 || t == OPS_INT4;
+}
+
+/* At most so many bytes does a matrix of this form take on a device; what is not quantized takes
+ * exactly so many where it is copied. */
+static inline uint64_t ops_matrix_bytes(enum ops_dtype t, size_t rows, size_t cols)
+{
+    const uint64_t r = ((uint64_t)rows + 15) / 16 * 16, groups = ((uint64_t)cols + 31) / 32;
+    if (t == OPS_FP8)
+        return r * (groups * 32 + 4);
+    if (t == OPS_INT8)
+        return r * groups * (32 + 2);
+    if (t == OPS_INT4)
+        return r * groups * (16 + 2);
+    return (uint64_t)rows * cols * ops_dtype_size(t);
 }
 
 enum {
@@ -86,6 +118,7 @@ struct ops_heads {
 /*
  * Keys and values of one layer, in blocks of OPS_KV_BLOCK tokens:
  *   k, v: [block][n_kv_heads][OPS_KV_BLOCK][head_dim] of dtype; keys are stored after rope.
+ * OPS_FP8: what is beyond 448 in magnitude, or not a number, is stored as 448.
  */
 struct ops_kv {
     void *k, *v;
@@ -256,6 +289,14 @@ struct ops {
     /* Makes m of host weights that stay mapped until matrix_free (the CPU uses them in place). */
     enum ops_status (*matrix_load)(struct ops_device *dev, struct ops_matrix *m, const void *host,
                                    enum ops_dtype dtype, size_t rows, size_t cols);
+    /*
+     * Makes m of host weights of dtype, rounded to bf16, in a form that ops_quantized knows; host
+     * is needed until the next sync only.  matmul, logits and embedding take such a matrix, no
+     * other op does.
+     */
+    enum ops_status (*matrix_quantize)(struct ops_device *dev, struct ops_matrix *m,
+                                       const void *host, enum ops_dtype dtype, size_t rows,
+                                       size_t cols, enum ops_dtype form);
     void (*matrix_free)(struct ops_device *dev, struct ops_matrix *m);
 
     /* y[r] = row ids[r] of m.  y: [rows, m.cols] act; ids: [rows], each in 0 .. m.rows-1 (checked

@@ -102,24 +102,52 @@ static int choose_device(llm_model *m, llm_str device, struct airlock_error *err
     return why ? airlock_error_set(err, AIRLOCK_E_CONFIG, "device cuda: %s", why) : 0;
 }
 
-static int choose_dtype(llm_model *m, llm_str dtype, struct airlock_error *err)
+struct dtype_name {
+    const char *name;
+    enum ops_dtype dtype;
+};
+
+/* 0, or -1: none of the names, of which the last is NULL. */
+static int find_dtype(const struct dtype_name *known, llm_str name, enum ops_dtype *out)
 {
-    static const struct {
-        const char *name;
-        enum ops_dtype dtype;
-    } known[] = { { "bf16", OPS_BF16 },   { "bfloat16", OPS_BF16 }, { "f16", OPS_F16 },
-                  { "float16", OPS_F16 }, { "f32", OPS_F32 },       { "float32", OPS_F32 } };
-    if (dtype.len == 0 || is(dtype, "auto"))
-        return 0;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (is(dtype, known[i].name)) {
-            m->options.dtype = known[i].dtype;
+    for (size_t i = 0; known[i].name; i++) {
+        if (is(name, known[i].name)) {
+            *out = known[i].dtype;
             return 0;
         }
+    }
+    return -1;
+}
+
+static int choose_dtype(llm_model *m, llm_str dtype, struct airlock_error *err)
+{
+    static const struct dtype_name known[] = { { "auto", 0 },
+                                               { "bf16", OPS_BF16 },
+                                               { "bfloat16", OPS_BF16 },
+                                               { "f16", OPS_F16 },
+                                               { "float16", OPS_F16 },
+                                               { "f32", OPS_F32 },
+                                               { "float32", OPS_F32 },
+                                               { "fp8", OPS_FP8 },
+                                               { "int8", OPS_INT8 },
+                                               { "int4", OPS_INT4 },
+                                               { NULL, 0 } };
+    if (dtype.len == 0 || find_dtype(known, dtype, &m->options.dtype) == 0)
+        return 0;
     return airlock_error_set(err, AIRLOCK_E_CONFIG,
-                             "dtype \"%.*s\" is not bf16, f16 or f32 (the weights' own; leave it "
-                             "out)",
+                             "dtype \"%.*s\" is not fp8, int8 or int4, nor bf16, f16 or f32 (the "
+                             "weights' own; leave it out)",
                              (int)(dtype.len < 32 ? dtype.len : 32), dtype.ptr);
+}
+
+static int choose_kv_dtype(llm_model *m, const char *name, struct airlock_error *err)
+{
+    static const struct dtype_name known[] = { { "auto", 0 }, { "fp8", OPS_FP8 }, { NULL, 0 } };
+    const llm_str text = { name, strlen(name) };
+    if (find_dtype(known, text, &m->options.kv_dtype) == 0)
+        return 0;
+    return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                             "options.kv_dtype \"%.32s\" is neither auto nor fp8", name);
 }
 
 static int read_options(llm_model *m, llm_str text, struct airlock_error *err)
@@ -128,12 +156,15 @@ static int read_options(llm_model *m, llm_str text, struct airlock_error *err)
         return 0;
     struct json_object *o = json_parse(text.ptr, text.len, err);
     int64_t chunk = 0;
+    const char *kv_dtype = "auto";
     if (!o)
         return airlock_error_wrap(err, "options");
     int status = 0;
     if (!json_object_is_type(o, json_type_object))
         status = airlock_error_set(err, AIRLOCK_E_CONFIG, "options must be an object");
     else if (json_only_keys(o, "options.", m->variant->option_keys, err) ||
+             json_get_string(o, "options.", "kv_dtype", &kv_dtype, NULL, err) < 0 ||
+             choose_kv_dtype(m, kv_dtype, err) ||
              json_get_bool(o, "options.", "original_prompt", &m->original_prompt, err) < 0 ||
              json_get_int(o, "options.", "prefill_chunk", 1, ENGINE_MAX_PREFILL_CHUNK, &chunk,
                           err) < 0 ||

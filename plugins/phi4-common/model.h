@@ -57,8 +57,12 @@ int phi4_context(llm_model *m, struct generate_context *out, struct airlock_erro
 llm_status phi4_failed(const llm_model *m, llm_error *out, const struct airlock_error *err);
 
 /* Of every Phi-4 plugin's option_keys and options_schema. */
-#define PHI4_OPTION_KEYS "original_prompt", "prefill_chunk", "device_memory", "adapter_memory"
+#define PHI4_OPTION_KEYS                                                                           \
+    "kv_dtype", "original_prompt", "prefill_chunk", "device_memory", "adapter_memory"
 #define PHI4_OPTIONS_SCHEMA                                                                        \
+    "\"kv_dtype\":{\"enum\":[\"auto\",\"fp8\"],\"description\":\"keys and values as the weights "  \
+    "are "                                                                                         \
+    "stored, or in half the memory at a cost in quality\"},"                                       \
     "\"original_prompt\":{\"type\":\"boolean\",\"default\":false,\"description\":"                 \
     "\"recognise control tokens such as <|end|> in message content, as the original does\"},"      \
     "\"prefill_chunk\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":4096,\"default\":64,"       \

@@ -1,6 +1,7 @@
 /* bench_engine.c - load time against read time, resident memory, decode and prefill speed of a
  * model, with this machine's read bandwidth beside them. */
 #include "engine/engine.h"
+#include "engine/phi4_weights.h"
 
 #include "common/io.h"
 
@@ -206,8 +207,10 @@ static void bench_prefill(struct engine *e, size_t prompt, double matrix_element
 
 int main(int argc, char **argv)
 {
+    const char *form = getenv("DTYPE");
     if (argc < 2) {
-        fputs("usage: bench_engine DIR [TOKENS [PROMPT [AT_ONCE...]]]\n", stderr);
+        fputs("usage: [DTYPE=fp8|int8|int4] bench_engine DIR [TOKENS [PROMPT [AT_ONCE...]]]\n",
+              stderr);
         return 2;
     }
     size_t tokens = argc > 2 ? strtoul(argv[2], NULL, 10) : 16;
@@ -222,6 +225,10 @@ int main(int argc, char **argv)
 
     struct airlock_error err;
     struct engine_options o = { .dir = argv[1], .ops = ops_cpu(), .progress = no_progress };
+    if (form)
+        o.dtype = strcmp(form, "fp8") == 0    ? OPS_FP8
+                  : strcmp(form, "int8") == 0 ? OPS_INT8
+                                              : OPS_INT4;
     start = io_now_ns();
     struct engine *e = engine_open(&o, &err);
     if (!e) {
@@ -235,11 +242,14 @@ int main(int argc, char **argv)
     bandwidth_threads = engine_threads(e);
     const struct phi4_config *c = engine_config(e);
     double head = (double)c->vocab_size * (double)c->hidden_size;
+    const double elements = bytes / 2;
+    if (form)
+        bytes = (double)phi4_weights_bytes(c, o.dtype, OPS_BF16);
     bench_decode(e, argv[1], 1, tokens, bytes);
     for (int i = 4; i < argc; i++)
         bench_decode(e, argv[1], strtoul(argv[i], NULL, 10), tokens, bytes);
-    bench_prefill(e, prompt, bytes / 2 - head);
-    printf("resident: %zu MiB, file %.0f MiB\n", resident_kib() >> 10, bytes / (1 << 20));
+    bench_prefill(e, prompt, elements - head);
+    printf("resident: %zu MiB, weights %.0f MiB\n", resident_kib() >> 10, bytes / (1 << 20));
     engine_close(e);
     return 0;
 }

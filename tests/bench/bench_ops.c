@@ -2,7 +2,9 @@
  * bench_ops.c - the CPU ops in the shapes of Phi-4-mini beside this machine's own ceilings: read
  * bandwidth and multiply-adds.
  *
- *   bench_ops [LAYERS [THREADS]]     default: 6 layers (1.2 GB of bf16 weights), all usable cores
+ *   bench_ops [LAYERS [THREADS [FORM [decode]]]]
+ *       default: 6 layers (1.2 GB of bf16 weights), all usable cores, bf16; FORM: fp8, int8 or
+ * int4; decode: nothing else
  *
  * Everything is measured in turn, several rounds long, and the best of each is told: other load on
  * the machine then spoils all alike.  AIRLOCK_CPU chooses the instruction set.
@@ -194,17 +196,34 @@ struct bench {
     const struct ops *ops;
     struct ops_device *dev;
     struct ops_matrix *m;
-    size_t n_matrices, weight_bytes;
+    size_t n_matrices, weight_bytes; /* bytes as bf16 */
+    uint64_t read_bytes;             /* as they are on the device */
     const uint16_t *weights;
     float *x, *y;
 };
+
+static double processor_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* With one thread this says more than time does where others use the machine. */
+static double decode_weights_per_processor_second(const struct bench *b)
+{
+    const double start = processor_seconds();
+    for (size_t i = 0; i < b->n_matrices; i++)
+        b->ops->matmul(b->dev, b->y, b->x, &b->m[i], 1);
+    return (double)b->weight_bytes / 2 / (processor_seconds() - start);
+}
 
 static double decode_gb_per_s(const struct bench *b)
 {
     const double start = now();
     for (size_t i = 0; i < b->n_matrices; i++)
         b->ops->matmul(b->dev, b->y, b->x, &b->m[i], 1);
-    return (double)b->weight_bytes / (now() - start) / 1e9;
+    return (double)b->read_bytes / (now() - start) / 1e9;
 }
 
 static double prefill_gflop_per_s(const struct bench *b, size_t rows)
@@ -242,7 +261,34 @@ static double attention_seconds(const struct bench *b, size_t context, size_t ro
     return seconds;
 }
 
-static struct bench make_bench(size_t layers, unsigned threads)
+static enum ops_dtype form_of(const char *name)
+{
+    return strcmp(name, "fp8") == 0    ? OPS_FP8
+           : strcmp(name, "int8") == 0 ? OPS_INT8
+           : strcmp(name, "int4") == 0 ? OPS_INT4
+                                       : OPS_BF16;
+}
+
+static void load_matrices(struct bench *b, enum ops_dtype form)
+{
+    const uint16_t *w = b->weights;
+    const double start = now();
+    b->read_bytes = 0;
+    for (size_t i = 0; b->m && i < b->n_matrices; i++) {
+        const size_t rows = shapes[i % PER_LAYER][0], cols = shapes[i % PER_LAYER][1];
+        if (ops_quantized(form))
+            b->ops->matrix_quantize(b->dev, &b->m[i], w, OPS_BF16, rows, cols, form);
+        else
+            b->ops->matrix_load(b->dev, &b->m[i], w, OPS_BF16, rows, cols);
+        b->read_bytes += ops_matrix_bytes(form, rows, cols);
+        w += rows * cols;
+    }
+    if (ops_quantized(form))
+        printf("compressed in %.2f s: %.2f GB of bf16 a second\n", now() - start,
+               (double)b->weight_bytes / 1e9 / (now() - start));
+}
+
+static struct bench make_bench(size_t layers, unsigned threads, enum ops_dtype form)
 {
     struct bench b = { .ops = ops_cpu() };
     const struct ops_open how = { .threads = threads };
@@ -259,11 +305,7 @@ static struct bench make_bench(size_t layers, unsigned threads)
     uint16_t *w = big(b.weight_bytes);
     fill(w, b.weight_bytes / 2);
     b.weights = w;
-    for (size_t i = 0; b.m && i < b.n_matrices; i++) {
-        const size_t rows = shapes[i % PER_LAYER][0], cols = shapes[i % PER_LAYER][1];
-        b.ops->matrix_load(b.dev, &b.m[i], w, OPS_BF16, rows, cols);
-        w += rows * cols;
-    }
+    load_matrices(&b, form);
     b.x = big((size_t)MAX_ROWS * FEED * sizeof *b.x);
     b.y = big((size_t)MAX_ROWS * 2 * FEED * sizeof *b.y);
     for (size_t i = 0; i < (size_t)MAX_ROWS * FEED; i++)
@@ -271,15 +313,35 @@ static struct bench make_bench(size_t layers, unsigned threads)
     return b;
 }
 
+/* Several rounds of decoding, the best of each kind. */
+static void only_decode(const struct bench *b)
+{
+    double time = 0, processor = 0;
+    for (int round = 0; round < 3 * ROUNDS; round++) {
+        time = best(time, decode_gb_per_s(b));
+        processor = best(processor, decode_weights_per_processor_second(b));
+    }
+    printf("decode, 1 row  %8.2f GB/s, %.2f billion weights a second, %.2f a second of one "
+           "processor\n",
+           time, time * (double)b->weight_bytes / 2 / (double)b->read_bytes, processor / 1e9);
+}
+
 int main(int argc, char **argv)
 {
     static const size_t prefill_rows[] = { 128, 512 }, contexts[] = { 1024, 4096 };
     const size_t layers = argc > 1 ? strtoul(argv[1], NULL, 10) : 6;
     if (layers < 1 || layers > 64) {
-        fputs("usage: bench_ops [LAYERS [THREADS]]\n", stderr);
+        fputs("usage: bench_ops [LAYERS [THREADS [FORM [decode]]]]\n", stderr);
         return 2;
     }
-    struct bench b = make_bench(layers, argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0);
+    struct bench b = make_bench(layers, argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0,
+                                form_of(argc > 3 ? argv[3] : "bf16"));
+    if (argc > 4) {
+        only_decode(&b);
+        b.ops->close(b.dev);
+        free(b.m);
+        return 0;
+    }
     const struct ops_threads *threads = b.ops->threads(b.dev);
     double read = 0, fma = 0, decode = 0, prefill[2] = { 0 }, attention[2] = { INFINITY, INFINITY };
     double prompt = INFINITY;
@@ -296,7 +358,8 @@ int main(int argc, char **argv)
     }
     printf("%s; weights %.2f GB\n", b.ops->describe(b.dev), (double)b.weight_bytes / 1e9);
     printf("read ceiling            %8.2f GB/s\n", read);
-    printf("decode, 1 row           %8.2f GB/s     %5.1f %% of it\n", decode, decode / read * 100);
+    printf("decode, 1 row           %8.2f GB/s     %5.1f %% of it, %.2f billion weights a second\n",
+           decode, decode / read * 100, decode * (double)b.weight_bytes / 2 / (double)b.read_bytes);
     printf("multiply-add ceiling    %8.1f GFLOP/s\n", fma);
     for (int i = 0; i < 2; i++)
         printf("prefill, %zu rows       %8.1f GFLOP/s  %5.1f %% of it\n", prefill_rows[i],

@@ -27,7 +27,7 @@ gemv.cu|s/at < k; at += WARP_LANES \* WIDTH/at + WIDTH < k; at += WARP_LANES * W
 gemv.cu|s/first + o < n ? first + o : n - 1/first + o/|matmul
 gemv.cu|s/(unsigned)r < rows \&\& first + o < n/(unsigned)r < rows/|matmul
 gemv.cu|s/(unsigned)r >= rows)/(unsigned)r > rows)/|matmul
-cublaslt.cu|s/layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->n)/layout_create(\&p->y, out, p->n, p->class_rows, (int64_t)p->n + 1)/|matmul
+cublaslt.cu|s/layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride)/layout_create(\&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride + 1)/|matmul
 cublaslt.cu|s/    if (plan->rows == rows)/    if (plan->rows >= rows)/|invariance
 matmul.cu|s/r += GEMV_MAX_ROWS) {/r += GEMV_MAX_ROWS - 1) {/|matmul
 rope.cu|s/x\[i + a.half\])/x[i + a.half - 1])/|attention
@@ -50,6 +50,29 @@ attention.cu|s/position + q \/ heads.n + 1 : 0/position + q \/ heads.n : 0/|atte
 row_tile.cuh|s/rows >= least ?/rows > least ?/|invariance
 attention.cu|s/q >= t.rows \* heads.n/q > t.rows * heads.n/|attention
 row_tile.cuh|s/before += lane >= (uint32_t)by ? other : 0/before += other/|attention
+rope.cu|s/quant_fp8(__bfloat162float(v))/quant_fp8(__bfloat162float(v) + 1.0f)/|attention
+attention_tile.cuh|s/fp8_value(p\[i\])/fp8_value(p[i + 1])/|attention
+attention_tile.cuh|s/uint8_t \*>(cache) + place,/uint8_t *>(cache) + place + 1,/|attention
+packed.cu|s/c < cols ? __bfloat162float/c + 1 < cols ? __bfloat162float/|quant
+packed.cu|s/if (at >= (size_t)rows \* groups)/if (at > (size_t)rows * groups)/|quant
+packed.cu|s/(code\[i + 1\] & 15) << 4/(code[i] \& 15) << 4/|quant
+packed.cu|s/int other = 16; other > 0/int other = 8; other > 0/|quant
+packed.cu|s/scales) + first/scales) + 1 + first/|quant
+packed.cu|s/+ r \* m->cols \* ops_dtype_size/+ (r + 1) * m->cols * ops_dtype_size/|quant
+packed.cu|s/: first + blockIdx.x;/: first + blockIdx.x + 1;/|quant
+packed.cu|s/if (c >= m.cols)/if (c > m.cols)/|quant
+packed.cuh|s/(28 - 4 \* i)) >> 28/(24 - 4 * i)) >> 28/|quant
+packed.cuh|s/i % 4 \* 8 *))/i % 4 * 8 + 1))/|quant
+packed.cuh|s/(byte & 0x80u) << 24/(byte \& 0x80u) << 23/|quant
+packed.cuh|s/c % QUANT_GROUP \/ 8\]/c % QUANT_GROUP \/ 16]/|quant
+packed_gemv.cu|s/at < k; at += WARP_LANES/at + WIDTH < k; at += WARP_LANES/|quant
+packed_gemv.cu|s/first + o < m.rows ? first + o : m.rows - 1/first + o/|quant
+packed_gemv.cu|s/column \/ QUANT_GROUP\]/column \/ QUANT_GROUP + 1]/|quant
+packed_gemv.cu|s/words\[o\] + eight \* WORDS/words[o]/|quant
+packed_gemv.cu|s/!ALIGNED \&\& c + i < k/!ALIGNED \&\& c + i <= k/|quant
+packed_gemv.cu|s/(unsigned)r >= rows || first/(unsigned)r > rows || first/|quant
+packed_gemv.cu|s/if (ROWS > 1 \&\& (unsigned)r >= rows)/if (ROWS > 1 \&\& (unsigned)r > rows)/|quant
+matmul.cu|s/(all->y) + done \* out/(all->y) + (done + 1) * out/|quant
 lora.cu|s/at < a.in; at += WARP_LANES \* WIDTH/at + WIDTH < a.in; at += WARP_LANES * WIDTH/|matmul
 lora.cu|s/rank >= a.segments/rank > a.segments/|matmul
 lora.cu|s/column < a.out \&\& k < n; k += WIDTH/column <= a.out \&\& k < n; k += WIDTH/|matmul

@@ -8,6 +8,8 @@
 #include "ops/cuda/lora.cu"
 #include "ops/cuda/matmul.cu"
 #include "ops/cuda/matrix.cu"
+#include "ops/cuda/packed.cu"
+#include "ops/cuda/packed_gemv.cu"
 #include "ops/cuda/rope.cu"
 #include "ops/cuda/rows.cu"
 #include "ops/cuda/sampling.cu"

@@ -4,6 +4,7 @@
 #define AIRLOCK_OPS_CPU_CONVERT_H
 
 #include "../ops.h"
+#include "../quant.h"
 
 #include <math.h>
 #include <string.h>
@@ -67,6 +68,8 @@ static inline float load_float(const void *data, enum ops_dtype dtype, size_t i)
 {
     if (dtype == OPS_F32)
         return ((const float *)data)[i];
+    if (dtype == OPS_FP8)
+        return quant_fp8_value(((const uint8_t *)data)[i]);
     const uint16_t h = ((const uint16_t *)data)[i];
     return dtype == OPS_BF16 ? bf16_to_float(h) : f16_to_float(h);
 }
@@ -75,6 +78,8 @@ static inline void store_float(void *data, enum ops_dtype dtype, size_t i, float
 {
     if (dtype == OPS_F32)
         ((float *)data)[i] = f;
+    else if (dtype == OPS_FP8)
+        ((uint8_t *)data)[i] = quant_fp8(f);
     else
         ((uint16_t *)data)[i] = dtype == OPS_BF16 ? float_to_bf16(f) : float_to_f16(f);
 }
@@ -82,6 +87,12 @@ static inline void store_float(void *data, enum ops_dtype dtype, size_t i, float
 static inline int dtype_known(enum ops_dtype dtype)
 {
     return dtype == OPS_F32 || dtype == OPS_BF16 || dtype == OPS_F16;
+}
+
+/* Of keys and values. */
+static inline int kv_dtype_known(enum ops_dtype dtype)
+{
+    return dtype_known(dtype) || dtype == OPS_FP8;
 }
 
 #endif

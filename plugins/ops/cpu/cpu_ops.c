@@ -63,7 +63,7 @@ static const struct ops_threads *cpu_threads(struct ops_device *dev)
 
 /* From calloc, which leaves big pieces untouched until they are used: a KV cache may be reserved
  * larger than what is ever filled.  The address that calloc gave lies before the aligned one. */
-static void *cpu_alloc(struct ops_device *dev, size_t bytes)
+void *cpu_alloc(struct ops_device *dev, size_t bytes)
 {
     enum { ALIGN = 64 };
     (void)dev;
@@ -77,7 +77,7 @@ static void *cpu_alloc(struct ops_device *dev, size_t bytes)
     return aligned;
 }
 
-static void cpu_free(struct ops_device *dev, void *p)
+void cpu_free(struct ops_device *dev, void *p)
 {
     (void)dev;
     if (p)
@@ -118,7 +118,7 @@ static enum ops_status cpu_matrix_load(struct ops_device *dev, struct ops_matrix
 
 static void cpu_matrix_free(struct ops_device *dev, struct ops_matrix *m)
 {
-    (void)dev;
+    cpu_free(dev, m->prepared); /* a compressed matrix; the others are the caller's memory */
     *m = (struct ops_matrix){ 0 };
 }
 
@@ -151,6 +151,7 @@ const struct ops *ops_cpu(void)
         .download = cpu_download,
         .sync = cpu_sync,
         .matrix_load = cpu_matrix_load,
+        .matrix_quantize = cpu_matrix_quantize,
         .matrix_free = cpu_matrix_free,
         .embedding = cpu_embedding,
         .rmsnorm = cpu_rmsnorm,

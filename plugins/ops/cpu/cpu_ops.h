@@ -44,6 +44,19 @@ enum ops_status cpu_multiply(struct ops_device *dev, float *y, size_t y_stride, 
                              size_t x_stride, size_t rows, const void *w, enum ops_dtype dtype,
                              size_t w_rows, size_t k, bool add, float scale);
 
+/* Zeroed and 64-byte aligned, as ops.alloc and ops.free. */
+void *cpu_alloc(struct ops_device *dev, size_t bytes);
+void cpu_free(struct ops_device *dev, void *p);
+
+enum ops_status cpu_matrix_quantize(struct ops_device *dev, struct ops_matrix *m, const void *host,
+                                    enum ops_dtype dtype, size_t rows, size_t cols,
+                                    enum ops_dtype form);
+/* A row of a compressed matrix.  out: [m.cols]. */
+void cpu_packed_row(float *out, const struct ops_matrix *m, size_t row);
+/* y = x m^T for a compressed m.  The shapes have been checked. */
+enum ops_status cpu_multiply_packed(struct ops_device *dev, float *y, const float *x,
+                                    const struct ops_matrix *m, size_t rows);
+
 enum ops_status cpu_embedding(struct ops_device *dev, void *y, const struct ops_matrix *m,
                               const int32_t *ids, size_t rows);
 enum ops_status cpu_rmsnorm(struct ops_device *dev, void *y, const void *x,

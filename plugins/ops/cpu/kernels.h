@@ -39,6 +39,20 @@ struct cpu_dot {
     float scale;
 };
 
+struct cpu_packed;
+
+/* y[t y_stride + n] = sum_k w[n, k] x[t, k] for the rows n of some groups of 16 of a packed matrix:
+ * within a group of columns one product after the other, then group after group. */
+struct cpu_packed_dot {
+    float *y;
+    size_t y_stride;
+    const float *x; /* [padded columns][tokens], zeros behind the last column */
+    size_t tokens;  /* at most the kernels' tile */
+    const struct cpu_packed *packed;
+    size_t first_group, row_groups;
+    bool ahead; /* ask for the weights ahead: they are not in the cache */
+};
+
 /* o[q o_stride + i] += sum_j p[q p_stride + j] v[j, i], one j after the other. */
 struct cpu_mix {
     float *o; /* rows of cpu_padded(dim) floats */
@@ -61,6 +75,7 @@ struct cpu_kernels {
                  enum ops_dtype dtype);
 
     void (*dot)(const struct cpu_dot *d);
+    void (*packed_dot)(const struct cpu_packed_dot *d);
 
     /* s[j] = e^(scale s[j] - *max), where *max is the largest scale s[j], j < n; *sum: of the
      * new s.  s has room for n rounded up to 16, and what is there is lost. */

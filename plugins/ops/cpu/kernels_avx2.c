@@ -13,6 +13,7 @@
 /* 2 x 3 sums of two registers each, of 16 registers. */
 #define TILE 3
 #define ROWS_FOR(tokens) ((tokens) == 1 ? 4 : 2)
+#define GROUPS_FOR(tokens) ((tokens) == 1 ? 2 : 1)
 #define KERNELS cpu_kernels_avx2
 #define KERNELS_NAME "avx2"
 
@@ -114,6 +115,53 @@ VEC_FN vec vec_f16(const char *p)
 {
     const __m128i *q = (const __m128i *)(const void *)p;
     return VEC_BOTH(_mm256_cvtph_ps(_mm_loadu_si128(q)), _mm256_cvtph_ps(_mm_loadu_si128(q + 1)));
+}
+
+typedef struct {
+    __m256i a, b;
+} vec_bits; /* 16 words */
+
+VEC_FN __m256 half_of_bits(__m256i words)
+{
+    return _mm256_castsi256_ps(words);
+}
+
+VEC_FN vec vec_bf16(const uint16_t *p)
+{
+    const __m128i *q = (const __m128i *)(const void *)p;
+    return VEC_BOTH(
+        half_of_bits(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(q)), 16)),
+        half_of_bits(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(q + 1)), 16)));
+}
+
+VEC_FN vec_bits vec_bits_load(const uint8_t *p)
+{
+    return (vec_bits){ load_bits((const char *)p), load_bits((const char *)p + 32) };
+}
+
+/* Bits 4 i .. 4 i + 3 of each word as a number -8 .. 7. */
+VEC_FN vec vec_nibble(vec_bits words, const int i)
+{
+    return VEC_BOTH(
+        _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words.a, 28 - 4 * i), 28)),
+        _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words.b, 28 - 4 * i), 28)));
+}
+
+VEC_FN vec vec_int8(const uint8_t *p)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return VEC_BOTH(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes))));
+}
+
+/* E4M3 times 2^-8: its bits are those of an f16 whose exponent is 8 less. */
+VEC_FN vec vec_fp8(const uint8_t *p)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7);
+    const __m256i half = _mm256_and_si256(wide, _mm256_set1_epi16((short)0xbfff));
+    return VEC_BOTH(_mm256_cvtph_ps(_mm256_castsi256_si128(half)),
+                    _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1)));
 }
 
 /* The 8 even (odd) of 16 numbers. */

@@ -13,10 +13,12 @@
  * streams of weights keep memory busier than 4. */
 #define TILE 6
 #define ROWS_FOR(tokens) ((tokens) <= 2 ? 8 : 4)
+#define GROUPS_FOR(tokens) ((tokens) <= 2 ? 4 : 2)
 #define KERNELS cpu_kernels_avx512
 #define KERNELS_NAME "avx512"
 
 typedef __m512 vec;
+typedef __m512i vec_bits; /* 16 words */
 
 VEC_FN vec vec_load(const float *p)
 {
@@ -95,6 +97,38 @@ VEC_FN vec vec_bf16_odd(const char *p)
 VEC_FN vec vec_f16(const char *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+VEC_FN vec vec_bf16(const uint16_t *p)
+{
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+VEC_FN vec_bits vec_bits_load(const uint8_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+/* Bits 4 i .. 4 i + 3 of each word as a number -8 .. 7: a look-up takes the lowest four. */
+VEC_FN vec vec_nibble(vec_bits words, const int i)
+{
+    const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(words, (unsigned)(4 * i)), numbers);
+}
+
+VEC_FN vec vec_int8(const uint8_t *p)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
+}
+
+/* E4M3 times 2^-8: its bits are those of an f16 whose exponent is 8 less. */
+VEC_FN vec vec_fp8(const uint8_t *p)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7);
+    return _mm512_cvtph_ps(_mm256_and_si256(wide, _mm256_set1_epi16((short)0xbfff)));
 }
 
 /* The 16 even (odd) of 32 numbers. */

@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "convert.h"
+#include "packed.h"
 
 enum { LANES = 16 }; /* partial sums, so that rounding errors grow with k / 16 */
 
@@ -34,6 +35,9 @@ static void load_block(float *out, const void *data, enum ops_dtype dtype, size_
     else if (dtype == OPS_BF16)
         for (size_t i = 0; i < n; i++)
             out[i] = bf16_to_float(((const uint16_t *)data)[first + i]);
+    else if (dtype == OPS_FP8)
+        for (size_t i = 0; i < n; i++)
+            out[i] = quant_fp8_value(((const uint8_t *)data)[first + i]);
     else
         for (size_t i = 0; i < n; i++)
             out[i] = f16_to_float(((const uint16_t *)data)[first + i]);
@@ -60,6 +64,40 @@ static void dot(const struct cpu_dot *d)
             const float sum = sum_lanes(lane[t]);
             *out = d->add ? *out + d->scale * sum : sum;
         }
+    }
+}
+
+/* Column c of a block for its 16 rows, without their scales. */
+static void packed_column(float out[PACKED_ROWS], const uint8_t *block, enum ops_dtype form,
+                          size_t c)
+{
+    for (size_t i = 0; i < PACKED_ROWS; i++)
+        out[i] = packed_number(block, form, i, c);
+}
+
+static void packed_dot(const struct cpu_packed_dot *d)
+{
+    const struct cpu_packed *p = d->packed;
+    for (size_t g = d->first_group; g < d->first_group + d->row_groups; g++) {
+        float acc[CPU_MAX_TILE][PACKED_ROWS] = { { 0 } }, w[PACKED_ROWS];
+        for (size_t k = 0; k < p->k_groups; k++) {
+            const uint8_t *block = packed_block(p, g, k);
+            float sum[CPU_MAX_TILE][PACKED_ROWS] = { { 0 } };
+            for (size_t c = 0; c < QUANT_GROUP; c++) {
+                packed_column(w, block, p->form, c);
+                for (size_t t = 0; t < d->tokens; t++)
+                    for (size_t i = 0; i < PACKED_ROWS; i++)
+                        sum[t][i] += w[i] * d->x[(k * QUANT_GROUP + c) * d->tokens + t];
+            }
+            for (size_t i = 0; i < PACKED_ROWS; i++) {
+                const float scale = packed_group_scale(p, g, k, i);
+                for (size_t t = 0; t < d->tokens; t++)
+                    acc[t][i] += sum[t][i] * scale;
+            }
+        }
+        for (size_t i = 0; i < PACKED_ROWS && g * PACKED_ROWS + i < p->rows; i++)
+            for (size_t t = 0; t < d->tokens; t++)
+                d->y[t * d->y_stride + g * PACKED_ROWS + i] = acc[t][i] * packed_row_scale(p, g, i);
     }
 }
 
@@ -118,6 +156,7 @@ const struct cpu_kernels cpu_kernels_plain = {
     .tile = 4,
     .pack = pack,
     .dot = dot,
+    .packed_dot = packed_dot,
     .softmax = softmax,
     .mix = mix,
     .unpack = unpack,

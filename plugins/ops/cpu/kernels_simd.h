@@ -25,18 +25,26 @@
 
 enum { LANES = 16, MAX_ROWS = 8 };
 
+/* 16 numbers of E4M3. */
+VEC_FN vec vec_e4m3(const char *p)
+{
+    return vec_mul(vec_fp8((const uint8_t *)p), vec_set1(256.0f));
+}
+
 VEC_FN vec load_first(const char *p, const enum ops_dtype dtype)
 {
-    return dtype == OPS_BF16  ? vec_bf16_even(p)
-           : dtype == OPS_F16 ? vec_f16(p)
-                              : vec_load((const float *)(const void *)p);
+    return dtype == OPS_FP8    ? vec_e4m3(p)
+           : dtype == OPS_BF16 ? vec_bf16_even(p)
+           : dtype == OPS_F16  ? vec_f16(p)
+                               : vec_load((const float *)(const void *)p);
 }
 
 VEC_FN vec load_second(const char *p, const enum ops_dtype dtype)
 {
-    return dtype == OPS_BF16  ? vec_bf16_odd(p)
-           : dtype == OPS_F16 ? vec_f16(p + 2 * LANES)
-                              : vec_load((const float *)(const void *)p + LANES);
+    return dtype == OPS_FP8    ? vec_e4m3(p + LANES)
+           : dtype == OPS_BF16 ? vec_bf16_odd(p)
+           : dtype == OPS_F16  ? vec_f16(p + 2 * LANES)
+                               : vec_load((const float *)(const void *)p + LANES);
 }
 
 /* The line so many bytes on, into the L2 cache: the L1 has too few misses in flight. */
@@ -90,7 +98,7 @@ VEC_FN void put_sum(const struct cpu_dot *d, float *out, float sum)
 VEC_FN void dot_rows(const struct cpu_dot *d, size_t first, size_t step, const enum ops_dtype dtype,
                      const int n_rows, const int tokens)
 {
-    const size_t size = dtype == OPS_F32 ? 4 : 2, row_bytes = d->k * size;
+    const size_t size = ops_dtype_size(dtype), row_bytes = d->k * size;
     const size_t blocks = d->k / CPU_BLOCK, rest = d->k % CPU_BLOCK;
     const float *x = d->tile;
     const char *w[MAX_ROWS];
@@ -143,16 +151,20 @@ VEC_FN void dot_rows(const struct cpu_dot *d, size_t first, size_t step, const e
 VEC_FN void dot_narrow4(const struct cpu_dot *d, size_t first, const enum ops_dtype dtype,
                         const int tokens)
 {
-    const size_t size = dtype == OPS_F32 ? 4 : 2, row_bytes = d->k * size;
+    const size_t size = ops_dtype_size(dtype), row_bytes = d->k * size;
     const char *w = (const char *)d->w + first * row_bytes;
     vec a[4], b[4];
     ask_ahead(w, d->ahead, dtype);
     ask_ahead(w + 64, d->ahead, dtype);
     UNROLL
     for (int r = 0; r < 4; r++, w += row_bytes) {
-        if (d->k == CPU_BLOCK) {
-            a[r] = load_first(w, dtype);
-            b[r] = load_second(w, dtype);
+        const char *from = w;
+        char last[CPU_BLOCK] = { 0 };
+        if (dtype == OPS_FP8 && d->k < CPU_BLOCK)
+            from = memcpy(last, w, d->k);
+        if (d->k == CPU_BLOCK || dtype == OPS_FP8) {
+            a[r] = load_first(from, dtype);
+            b[r] = load_second(from, dtype);
         } else {
             vec_load_part(&a[r], &b[r], w, d->k, dtype);
         }
@@ -241,9 +253,16 @@ VEC_KERNEL void dot_f32(const struct cpu_dot *d)
     dot_tokens(d, OPS_F32);
 }
 
+VEC_KERNEL void dot_fp8(const struct cpu_dot *d)
+{
+    dot_tokens(d, OPS_FP8);
+}
+
 static void dot(const struct cpu_dot *d)
 {
-    if (d->dtype == OPS_BF16)
+    if (d->dtype == OPS_FP8)
+        dot_fp8(d);
+    else if (d->dtype == OPS_BF16)
         dot_bf16(d);
     else if (d->dtype == OPS_F16)
         dot_f16(d);
@@ -376,7 +395,7 @@ VEC_FN void mix_strip(const struct cpu_mix *m, size_t first_query, size_t i0,
 {
     float *o = m->o + first_query * m->o_stride + i0;
     const float *p = m->p + first_query * m->p_stride;
-    const size_t size = dtype == OPS_F32 ? 4 : 2;
+    const size_t size = ops_dtype_size(dtype);
     vec a[TILE], b[TILE];
     UNROLL
     for (int q = 0; q < queries; q++) {
@@ -424,7 +443,9 @@ VEC_FN void mix_all(const struct cpu_mix *m, const enum ops_dtype dtype)
 
 VEC_KERNEL void mix(const struct cpu_mix *m)
 {
-    if (m->dtype == OPS_BF16)
+    if (m->dtype == OPS_FP8)
+        mix_all(m, OPS_FP8);
+    else if (m->dtype == OPS_BF16)
         mix_all(m, OPS_BF16);
     else if (m->dtype == OPS_F16)
         mix_all(m, OPS_F16);
@@ -442,11 +463,14 @@ static void unpack(float *out, const float *o, size_t dim, enum ops_dtype dtype)
         out[i] = o[i / CPU_BLOCK * CPU_BLOCK + i % 2 * LANES + i % CPU_BLOCK / 2];
 }
 
+#include "kernels_packed_simd.h"
+
 const struct cpu_kernels KERNELS = {
     .name = KERNELS_NAME,
     .tile = TILE,
     .pack = pack,
     .dot = dot,
+    .packed_dot = packed_dot,
     .softmax = softmax,
     .mix = mix,
     .unpack = unpack,

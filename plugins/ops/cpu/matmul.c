@@ -111,8 +111,11 @@ enum ops_status cpu_multiply(struct ops_device *dev, float *y, size_t y_stride, 
 enum ops_status cpu_logits(struct ops_device *dev, float *y, const void *x,
                            const struct ops_matrix *m, size_t rows)
 {
-    if (!dtype_known(m->dtype) || m->rows == 0 || m->cols == 0)
+    const bool packed = ops_quantized(m->dtype);
+    if ((!packed && !dtype_known(m->dtype)) || m->rows == 0 || m->cols == 0)
         return OPS_E_SHAPE;
+    if (packed)
+        return cpu_multiply_packed(dev, y, x, m, rows);
     return cpu_multiply(dev, y, m->rows, x, m->cols, rows, m->data, m->dtype, m->rows, m->cols,
                         false, 1.0f);
 }

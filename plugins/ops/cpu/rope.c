@@ -15,7 +15,7 @@ bool cpu_heads_ok(const struct ops_heads *h, const struct ops_kv *kv)
 {
     return h->n_heads > 0 && h->n_kv_heads > 0 && h->n_heads % h->n_kv_heads == 0 &&
            h->head_dim > 0 && h->head_dim <= 256 && h->head_dim % 2 == 0 &&
-           h->rotary_dim <= h->head_dim && h->rotary_dim % 2 == 0 && dtype_known(kv->dtype);
+           h->rotary_dim <= h->head_dim && h->rotary_dim % 2 == 0 && kv_dtype_known(kv->dtype);
 }
 
 static void turn(float *x, const float *cos, const float *sin, size_t half)

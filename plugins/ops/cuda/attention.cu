@@ -310,8 +310,9 @@ enum ops_status cuda_attention(struct ops_device *dev, void *o, const void *qkv,
     attention_args a = {};
     a.o = static_cast<bf16 *>(o);
     a.qkv = static_cast<const bf16 *>(qkv);
-    a.k = static_cast<const bf16 *>(kv->k);
-    a.v = static_cast<const bf16 *>(kv->v);
+    a.k = kv->k;
+    a.v = kv->v;
+    a.fp8 = kv->dtype == OPS_FP8;
     a.first_row = batch->first_row;
     a.length = batch->length;
     a.block_table = batch->block_table;

@@ -14,6 +14,7 @@
 #include "../ops.h"
 #include "kernel.cuh"
 #include "mma.cuh"
+#include "packed.cuh"
 
 #include <math.h>
 
@@ -24,7 +25,9 @@ enum {
 
 struct attention_args {
     bf16 *o;
-    const bf16 *qkv, *k, *v;
+    const bf16 *qkv;
+    const void *k, *v; /* the cache: bf16, or E4M3 with fp8 */
+    bool fp8;
     const int32_t *first_row, *length, *block_table;
     uint32_t n_seqs, table_stride;
     uint32_t n_heads, n_kv_heads, head_dim;
@@ -59,6 +62,14 @@ static __device__ __forceinline__ void copy_8(bf16 *to, const bf16 *p, uint32_t 
         to[i] = i < left ? p[i] : __float2bfloat16_rn(0.0f);
 }
 
+/* The same of E4M3. */
+static __device__ __forceinline__ void copy_8_fp8(bf16 *to, const uint8_t *p, uint32_t left)
+{
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++)
+        to[i] = __float2bfloat16_rn(i < left ? fp8_value(p[i]) : 0.0f);
+}
+
 /* Queries to shared memory [N, HD + TILE_PAD]: query i is row i / heads.n, head i % heads.n; zeros
  * from query `count` on and behind head_dim. */
 template <int HD, int N, int THREADS>
@@ -81,10 +92,10 @@ static __device__ __forceinline__ void load_queries(bf16 *to, const attention_ar
 }
 
 /* Keys or values of tokens first .. first + TOKENS - 1 to shared memory [TOKENS, HD + TILE_PAD],
- * zeros from token `end` on and behind head_dim.  Asynchronous. */
+ * zeros from token `end` on and behind head_dim.  Asynchronous, but for fp8. */
 template <int HD, int TOKENS, int THREADS>
 static __device__ __forceinline__ void load_tokens(bf16 *to, const attention_args &a,
-                                                   const bf16 *cache, uint32_t seq,
+                                                   const void *cache, uint32_t seq,
                                                    uint32_t kv_head, uint32_t first, uint32_t end)
 {
     const int32_t *table = a.block_table + (size_t)seq * a.table_stride;
@@ -94,13 +105,16 @@ static __device__ __forceinline__ void load_tokens(bf16 *to, const attention_arg
         const uint32_t token = first + i / (HD / 8), d = i % (HD / 8) * 8;
         const bool valid = token < end && d < a.head_dim;
         bf16 *at = to + i / (HD / 8) * (HD + TILE_PAD) + d;
-        const bf16 *from = cache;
+        size_t place = 0;
         if (valid)
-            from += (((size_t)table[token / OPS_KV_BLOCK] * a.n_kv_heads + kv_head) * OPS_KV_BLOCK +
+            place = (((size_t)table[token / OPS_KV_BLOCK] * a.n_kv_heads + kv_head) * OPS_KV_BLOCK +
                      token % OPS_KV_BLOCK) *
                         a.head_dim +
                     d;
-        if (aligned)
+        const bf16 *from = static_cast<const bf16 *>(cache) + (a.fp8 ? 0 : place);
+        if (a.fp8)
+            copy_8_fp8(at, static_cast<const uint8_t *>(cache) + place, valid ? a.head_dim - d : 0);
+        else if (aligned)
             copy_async_16(at, from, valid);
         else
             copy_8(at, from, valid ? a.head_dim - d : 0);

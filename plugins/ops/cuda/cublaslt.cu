@@ -21,7 +21,7 @@ enum {
 };
 
 struct plan {
-    size_t n, k, class_rows;
+    size_t n, k, y_stride, class_rows;
     bool float_out;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t w, x, y;
@@ -113,7 +113,7 @@ size_t lt_version(const struct lt *lt)
 bool lt_takes(const struct product *p)
 {
     return p->k % 8 == 0 && p->n % 8 == 0 && cuda_aligned16(p->w) && cuda_aligned16(p->x) &&
-           cuda_aligned16(p->y);
+           cuda_aligned16(p->y) && p->y_stride % 8 == 0;
 }
 
 size_t lt_class_rows(size_t rows)
@@ -136,7 +136,7 @@ static cublasStatus_t describe(struct lt *lt, struct plan *p)
     if (s == CUBLAS_STATUS_SUCCESS)
         s = lt->api.layout_create(&p->x, CUDA_R_16BF, p->k, p->class_rows, (int64_t)p->k);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = lt->api.layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->n);
+        s = lt->api.layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride);
     p->rows = p->class_rows;
     return s;
 }
@@ -196,6 +196,7 @@ static enum ops_status add_plan(struct lt *lt, const struct product *product, st
         return OPS_E_MEMORY;
     p->n = product->n;
     p->k = product->k;
+    p->y_stride = product->y_stride;
     p->class_rows = lt_class_rows(product->rows);
     p->float_out = product->float_out;
     cublasStatus_t s = describe(lt, p);
@@ -214,8 +215,8 @@ static enum ops_status plan_for(struct lt *lt, const struct product *p, struct p
     const size_t c = lt_class_rows(p->rows);
     for (size_t i = 0; i < lt->n_plans; i++) {
         struct plan *have = lt->plans[i];
-        if (have->n == p->n && have->k == p->k && have->class_rows == c &&
-            have->float_out == p->float_out) {
+        if (have->n == p->n && have->k == p->k && have->y_stride == p->y_stride &&
+            have->class_rows == c && have->float_out == p->float_out) {
             *out = have;
             return OPS_OK;
         }

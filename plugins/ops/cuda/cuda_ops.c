@@ -27,6 +27,7 @@ const struct ops *ops_cuda(const char **why)
         .host_alloc = cuda_host_alloc,
         .host_free = cuda_host_free,
         .matrix_load = cuda_matrix_load,
+        .matrix_quantize = cuda_matrix_quantize,
         .matrix_free = cuda_matrix_free,
         .embedding = cuda_embedding,
         .rmsnorm = cuda_rmsnorm,

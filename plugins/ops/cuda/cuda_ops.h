@@ -26,6 +26,9 @@ void cuda_host_free(struct ops_device *dev, void *p);
 
 enum ops_status cuda_matrix_load(struct ops_device *dev, struct ops_matrix *m, const void *host,
                                  enum ops_dtype dtype, size_t rows, size_t cols);
+enum ops_status cuda_matrix_quantize(struct ops_device *dev, struct ops_matrix *m, const void *host,
+                                     enum ops_dtype dtype, size_t rows, size_t cols,
+                                     enum ops_dtype form);
 void cuda_matrix_free(struct ops_device *dev, struct ops_matrix *m);
 
 enum ops_status cuda_embedding(struct ops_device *dev, void *y, const struct ops_matrix *m,

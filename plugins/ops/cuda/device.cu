@@ -26,6 +26,7 @@ void cuda_close(struct ops_device *dev)
     scratch_free(&dev->parts);
     scratch_free(&dev->low_rank);
     scratch_free(&dev->sampling);
+    scratch_free(&dev->spread);
     cuda_staging_free(dev);
     if (dev->own_stream && dev->stream)
         cudaStreamDestroy(dev->stream);

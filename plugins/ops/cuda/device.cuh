@@ -34,6 +34,7 @@ struct ops_device {
     struct cuda_scratch parts;    /* of attention: one result per chunk */
     struct cuda_scratch low_rank; /* A x of LoRA, float32 */
     struct cuda_scratch sampling; /* what its kernels hand on */
+    struct cuda_scratch spread;   /* bf16 numbers of a compressed matrix, a piece at a time */
     struct cuda_staging staging;
     bool recording;      /* between graph_begin and graph_end */
     uint64_t moves;      /* times that scratch memory moved: recorded ops use its old place */

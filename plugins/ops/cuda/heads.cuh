@@ -12,7 +12,7 @@ static inline bool cuda_heads_ok(const struct ops_heads *h, const struct ops_kv 
     return h->head_dim > 0 && h->head_dim % 2 == 0 && h->head_dim <= CUDA_MAX_HEAD_DIM &&
            h->rotary_dim % 2 == 0 && h->rotary_dim <= h->head_dim && h->n_kv_heads > 0 &&
            h->n_heads > 0 && h->n_heads <= CUDA_MAX_HEADS && h->n_heads % h->n_kv_heads == 0 &&
-           kv->dtype == OPS_BF16;
+           (kv->dtype == OPS_BF16 || kv->dtype == OPS_FP8);
 }
 
 #endif

@@ -1,10 +1,12 @@
-/* matmul.cu - which of the two ways a matrix product takes. */
+/* matmul.cu - which of the ways a matrix product takes. */
 #include "matmul.h"
 
 #include "device.cuh"
+#include "packed.h"
 
 /* What cuBLASLt does not take (rows that are not 16-byte aligned) goes in strips of few rows. */
-static enum ops_status in_strips(struct ops_device *dev, const struct product *all)
+static enum ops_status in_strips(struct ops_device *dev, const struct product *all,
+                                 const struct ops_matrix *m)
 {
     const size_t out = all->float_out ? sizeof(float) : 2;
     for (size_t r = 0; r < all->rows; r += GEMV_MAX_ROWS) {
@@ -12,7 +14,27 @@ static enum ops_status in_strips(struct ops_device *dev, const struct product *a
         p.y = static_cast<char *>(all->y) + r * all->n * out;
         p.x = static_cast<const char *>(all->x) + r * all->k * 2;
         p.rows = all->rows - r < GEMV_MAX_ROWS ? all->rows - r : (size_t)GEMV_MAX_ROWS;
-        const enum ops_status status = gemv_run(dev, &p);
+        const enum ops_status status =
+            ops_quantized(m->dtype) ? packed_gemv(dev, &p, m) : gemv_run(dev, &p);
+        if (status != OPS_OK)
+            return status;
+    }
+    return OPS_OK;
+}
+
+/* Compressed weights become bf16 piece by piece, which is exact, and each piece gives its columns
+ * of y. */
+static enum ops_status in_pieces(struct ops_device *dev, const struct product *all,
+                                 const struct ops_matrix *m)
+{
+    const size_t out = all->float_out ? sizeof(float) : 2;
+    for (size_t done = 0, rows = 0; done < m->rows; done += rows) {
+        struct product p = *all;
+        enum ops_status status = packed_spread(dev, m, done, &rows, &p.w);
+        p.y = static_cast<char *>(all->y) + done * out;
+        p.n = rows;
+        if (status == OPS_OK)
+            status = lt_run(dev->lt, &p, dev->stream);
         if (status != OPS_OK)
             return status;
     }
@@ -23,7 +45,7 @@ static enum ops_status multiply(struct ops_device *dev, void *y, const void *x,
                                 const struct ops_matrix *m, size_t rows, bool float_out)
 {
     if (m->rows == 0 || m->cols == 0 || m->rows > INT32_MAX || m->cols > INT32_MAX ||
-        m->dtype != OPS_BF16 || rows > CUDA_MAX_ROWS)
+        (m->dtype != OPS_BF16 && !ops_quantized(m->dtype)) || rows > CUDA_MAX_ROWS)
         return OPS_E_SHAPE;
     if (rows == 0)
         return OPS_OK;
@@ -32,13 +54,15 @@ static enum ops_status multiply(struct ops_device *dev, void *y, const void *x,
     p.x = x;
     p.w = m->data;
     p.rows = rows;
-    p.n = m->rows;
+    p.n = p.y_stride = m->rows;
     p.k = m->cols;
     p.float_out = float_out;
     if (rows <= GEMV_MAX_ROWS || !dev->lt || !lt_takes(&p))
-        return in_strips(dev, &p);
+        return in_strips(dev, &p, m);
     const cudaError_t rc = cudaSetDevice(dev->ordinal);
-    return rc == cudaSuccess ? lt_run(dev->lt, &p, dev->stream) : cuda_status(rc);
+    if (rc != cudaSuccess)
+        return cuda_status(rc);
+    return ops_quantized(m->dtype) ? in_pieces(dev, &p, m) : lt_run(dev->lt, &p, dev->stream);
 }
 
 enum ops_status cuda_matmul(struct ops_device *dev, void *y, const void *x,
@@ -100,7 +124,8 @@ enum ops_status cuda_tune(struct ops_device *dev, const struct ops_matrix *const
 {
     n = n < TUNE_MATRICES ? n : (size_t)TUNE_MATRICES;
     max_rows = max_rows < TUNE_MAX_ROWS ? max_rows : (size_t)TUNE_MAX_ROWS;
-    if (!dev->lt || max_rows <= GEMV_MAX_ROWS || !same_shape(m, n))
+    if (!dev->lt || max_rows <= GEMV_MAX_ROWS || !same_shape(m, n) ||
+        ops_quantized(m[0]->dtype)) /* spread out first: the library's choice stays */
         return OPS_OK;
     char *x = static_cast<char *>(cuda_alloc(dev, max_rows * m[0]->cols * 2));
     char *y = static_cast<char *>(cuda_alloc(dev, max_rows * m[0]->rows * (logits ? 4 : 2)));

@@ -6,11 +6,12 @@
 
 enum { GEMV_MAX_ROWS = 8 };
 
-/* y = x w^T.  x: [rows, k] bf16, w: [n, k] bf16, y: [rows, n] bf16 or float32. */
+/* y = x w^T.  x: [rows, k] bf16, w: [n, k] bf16, y: [rows, n] bf16 or float32, rows y_stride
+ * numbers apart (gemv_run: n). */
 struct product {
     void *y;
     const void *x, *w;
-    size_t rows, n, k;
+    size_t rows, n, k, y_stride;
     bool float_out;
 };
 
@@ -37,9 +38,9 @@ size_t lt_class_rows(size_t rows);
 enum ops_status lt_tune(struct lt *lt, const struct product *products, size_t n, void *stream);
 /*
  * Enqueues the product on stream.  The plan (descriptors and the algorithm) is made once for each
- * n, k, type of y, and power of two that rows is rounded up to, and kept: the same algorithm, hence
- * the same order of additions, for all numbers of rows of one such class.  It is the one that
- * lt_tune() found, or the library's first choice.
+ * n, k, stride and type of y, and power of two that rows is rounded up to, and kept: the same
+ * algorithm, hence the same order of additions, for all numbers of rows of one such class.  It is
+ * the one that lt_tune() found, or the library's first choice.
  */
 enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream);
 

@@ -3,13 +3,16 @@
 #include "heads.cuh"
 #include "kernel.cuh"
 
+#include "../quant.h"
+
 enum { ROPE_THREADS = 64 };
 
 struct rope_args {
     bf16 *qkv;
     const float *cos, *sin;
     const int32_t *slot;
-    bf16 *k, *v;
+    void *k, *v;
+    bool fp8; /* the cache */
     unsigned n_heads, n_kv_heads, head_dim, half;
 };
 
@@ -21,6 +24,14 @@ static __device__ size_t place_of(const rope_args &a, unsigned row, unsigned kv_
            a.head_dim;
 }
 
+static __device__ __forceinline__ void to_cache(const rope_args &a, void *cache, size_t i, bf16 v)
+{
+    if (a.fp8)
+        static_cast<uint8_t *>(cache)[i] = quant_fp8(__bfloat162float(v));
+    else
+        static_cast<bf16 *>(cache)[i] = v;
+}
+
 /* Grid: rows x heads, first those of Q, then K, then V. */
 static __global__ void __launch_bounds__(ROPE_THREADS) rope_heads(rope_args a)
 {
@@ -29,10 +40,10 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_heads(rope_args a)
     bf16 *x = a.qkv + ((size_t)row * all + head) * a.head_dim;
     const bool is_k = head >= a.n_heads && head < a.n_heads + a.n_kv_heads;
     const bool is_v = head >= a.n_heads + a.n_kv_heads;
-    bf16 *cache = a.slot[row] < 0 ? NULL
-                  : is_k          ? a.k + place_of(a, row, head - a.n_heads)
-                  : is_v          ? a.v + place_of(a, row, head - a.n_heads - a.n_kv_heads)
-                                  : NULL;
+    void *cache = a.slot[row] < 0 ? NULL : is_k ? a.k : is_v ? a.v : NULL;
+    const size_t place = !cache ? 0
+                         : is_k ? place_of(a, row, head - a.n_heads)
+                                : place_of(a, row, head - a.n_heads - a.n_kv_heads);
     const unsigned pairs = is_v ? 0 : a.half;
     for (unsigned i = threadIdx.x; i < pairs; i += ROPE_THREADS) {
         const float c = a.cos[(size_t)row * a.half + i], s = a.sin[(size_t)row * a.half + i];
@@ -42,13 +53,13 @@ static __global__ void __launch_bounds__(ROPE_THREADS) rope_heads(rope_args a)
         x[i] = first;
         x[i + a.half] = second;
         if (cache) {
-            cache[i] = first;
-            cache[i + a.half] = second;
+            to_cache(a, cache, place + i, first);
+            to_cache(a, cache, place + i + a.half, second);
         }
     }
     if (cache) {
         for (unsigned i = 2 * pairs + threadIdx.x; i < a.head_dim; i += ROPE_THREADS)
-            cache[i] = x[i];
+            to_cache(a, cache, place + i, x[i]);
     }
 }
 
@@ -65,8 +76,9 @@ enum ops_status cuda_rope_kv(struct ops_device *dev, void *qkv, const float *cos
     a.cos = cos;
     a.sin = sin;
     a.slot = slot;
-    a.k = static_cast<bf16 *>(kv->k);
-    a.v = static_cast<bf16 *>(kv->v);
+    a.k = kv->k;
+    a.v = kv->v;
+    a.fp8 = kv->dtype == OPS_FP8;
     a.n_heads = (unsigned)heads->n_heads;
     a.n_kv_heads = (unsigned)heads->n_kv_heads;
     a.head_dim = (unsigned)heads->head_dim;

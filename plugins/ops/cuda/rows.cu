@@ -1,6 +1,7 @@
 /* rows.cu - operations that go through rows once: embedding, RMSNorm with the residual, SwiGLU. */
 #include "device.cuh"
 #include "kernel.cuh"
+#include "packed.h"
 
 enum { ROW_THREADS = 256 };
 
@@ -93,10 +94,13 @@ static bool rows_ok(size_t rows, size_t dim)
 enum ops_status cuda_embedding(struct ops_device *dev, void *y, const struct ops_matrix *m,
                                const int32_t *ids, size_t rows)
 {
-    if (!rows_ok(rows, m->cols) || m->dtype != OPS_BF16)
+    const bool packed = ops_quantized(m->dtype);
+    if (!rows_ok(rows, m->cols) || (!packed && m->dtype != OPS_BF16))
         return OPS_E_SHAPE;
     if (rows == 0)
         return OPS_OK;
+    if (packed)
+        return packed_embedding(dev, y, m, ids, rows);
     const bool wide = m->cols % 8 == 0 && cuda_aligned16(y) && cuda_aligned16(m->data);
     return cuda_launch(dev, wide ? gather_rows<8> : gather_rows<1>, dim3((unsigned)rows),
                        ROW_THREADS, 0, static_cast<bf16 *>(y), static_cast<const bf16 *>(m->data),
