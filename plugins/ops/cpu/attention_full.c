@@ -3,36 +3,40 @@
  *
  * For one query the result is defined as in attention.c, over the keys of its segment that are
  * seen, in their order: chunks of CPU_CHUNK_TOKENS of them, folded from left to right.  Keys and
- * values of a head lie apart in memory; each chunk is gathered once for QUERIES queries.
+ * values are packed once for all queries, the keys of a chunk turned to [head_dim, keys], so that
+ * both products are sums over rows, which need no folding of lanes.
  */
 #include "cpu_ops.h"
 
 #include "convert.h"
 
-enum { QUERIES = 24, MAX_DIM = OPS_FULL_MAX_DIM };
+enum { QUERIES = 48, MAX_DIM = OPS_FULL_MAX_DIM, KEYS = CPU_CHUNK_TOKENS };
 
 /* One task's memory. */
 struct scratch {
-    _Alignas(64) float q[QUERIES * MAX_DIM];    /* packed, in tiles */
-    float gathered[CPU_CHUNK_TOKENS * MAX_DIM]; /* keys, then values: [chunk, head_dim] */
-    float scores[QUERIES][CPU_CHUNK_TOKENS];
+    _Alignas(64) float scores[QUERIES][KEYS];
     float chunk[QUERIES][MAX_DIM]; /* weighted values of the chunk */
     float o[QUERIES][MAX_DIM];     /* of all chunks so far */
     float max[QUERIES], sum[QUERIES];
-    size_t key[CPU_CHUNK_TOKENS]; /* the chunk's rows */
 };
 _Static_assert(sizeof(struct scratch) <= CPU_TASK_SCRATCH, "scratch of a task");
+_Static_assert(MAX_DIM % CPU_BLOCK == 0 && KEYS % CPU_BLOCK == 0, "whole blocks");
 
 struct full {
     const struct cpu_kernels *kernels;
     const struct ops_full *a;
+    size_t padded;   /* head_dim, in blocks */
+    size_t n_chunks; /* of all segments */
+    size_t *chunk;   /* [n_chunks][1 + KEYS]: how many keys, and their rows */
+    size_t *first;   /* [n_segments + 1] chunk of a segment */
+    float *k;        /* [n_heads][n_chunks][head_dim, KEYS] */
+    float *v;        /* [n_heads][n_chunks][KEYS, padded] */
 };
 
 /* Queries done together: rows of one segment, one head. */
 struct queries {
-    size_t begin, end; /* rows of the segment */
-    size_t first, n;   /* rows of the queries */
-    size_t head;
+    size_t segment, head;
+    size_t first, n; /* rows of the queries */
 };
 
 static size_t min_size(size_t a, size_t b)
@@ -40,54 +44,85 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t segment_rows(const struct ops_full *a, size_t segment)
+{
+    return (size_t)(a->first_row[segment + 1] - a->first_row[segment]);
+}
+
 static size_t row_tiles(const struct ops_full *a, size_t segment)
 {
-    const size_t rows = (size_t)(a->first_row[segment + 1] - a->first_row[segment]);
-    return (rows + QUERIES - 1) / QUERIES;
+    return (segment_rows(a, segment) + QUERIES - 1) / QUERIES;
 }
 
-/* The next seen keys of the segment from row *next on; 0: there are no more. */
-static size_t next_keys(const struct ops_full *a, const struct queries *q, size_t *next,
-                        size_t *key)
-{
-    size_t n = 0, row = *next;
-    for (; row < q->end && n < CPU_CHUNK_TOKENS; row++)
-        if (!a->key_seen || a->key_seen[row])
-            key[n++] = row;
-    *next = row;
-    return n;
-}
+/* ---- keys and values ------------------------------------------------------------------------- */
 
-static void gather(float *out, const float *from, size_t stride, const struct ops_full *a,
-                   const struct queries *q, const size_t *key, size_t n)
-{
-    for (size_t j = 0; j < n; j++)
-        memcpy(out + j * a->head_dim, from + key[j] * stride + q->head * a->head_dim,
-               a->head_dim * sizeof *out);
-}
-
-/* scores = scale q k^T + bias */
-static void score(const struct full *f, const struct queries *q, struct scratch *s, size_t n)
+/* The seen keys of each segment, in chunks. */
+static void list_keys(struct full *f)
 {
     const struct ops_full *a = f->a;
-    const size_t tile = f->kernels->tile;
-    struct cpu_dot d = { .y_stride = CPU_CHUNK_TOKENS,
-                         .w = s->gathered,
-                         .dtype = OPS_F32,
-                         .w_rows = n,
-                         .k = a->head_dim };
-    for (size_t i = 0; i < q->n; i += tile) {
-        d.y = s->scores[i];
-        d.tile = s->q + i * cpu_padded(a->head_dim);
-        d.tokens = min_size(tile, q->n - i);
-        f->kernels->dot(&d);
+    size_t n = 0;
+    for (size_t s = 0; s < a->n_segments; s++) {
+        f->first[s] = n;
+        size_t *chunk = NULL;
+        for (size_t r = (size_t)a->first_row[s]; r < (size_t)a->first_row[s + 1]; r++) {
+            if (a->key_seen && !a->key_seen[r])
+                continue;
+            if (!chunk || chunk[0] == KEYS) {
+                chunk = f->chunk + n++ * (1 + KEYS);
+                chunk[0] = 0;
+            }
+            chunk[++chunk[0]] = r;
+        }
     }
+    f->first[a->n_segments] = n;
+}
+
+/* Item: a chunk x a head. */
+static void pack_item(void *arg, size_t item, void *scratch)
+{
+    (void)scratch;
+    const struct full *f = arg;
+    const struct ops_full *a = f->a;
+    const size_t dim = a->head_dim, head = item / f->n_chunks, *chunk;
+    chunk = f->chunk + item % f->n_chunks * (1 + KEYS);
+    float *k = f->k + item * dim * KEYS, *v = f->v + item * f->padded * KEYS;
+    for (size_t j = 0; j < KEYS; j++, v += f->padded) {
+        const bool there = j < chunk[0];
+        const float *key = (const float *)a->k + (there ? chunk[1 + j] * a->k_stride : 0);
+        const float *value = (const float *)a->v + (there ? chunk[1 + j] * a->v_stride : 0);
+        for (size_t d = 0; d < dim; d++)
+            k[d * KEYS + j] = there ? key[head * dim + d] : 0.0f;
+        memset(v, 0, f->padded * sizeof *v);
+        if (there)
+            memcpy(v, value + head * dim, dim * sizeof *v);
+    }
+}
+
+/* ---- queries --------------------------------------------------------------------------------- */
+
+/* scores = q k^T, and with a bias scale q k^T + bias */
+static void score(const struct full *f, const struct queries *q, struct scratch *s, size_t c)
+{
+    const struct ops_full *a = f->a;
+    const size_t *chunk = f->chunk + c * (1 + KEYS);
+    const struct cpu_mix m = { .o = s->scores[0],
+                               .o_stride = KEYS,
+                               .p = (const float *)a->q + q->first * a->q_stride +
+                                    q->head * a->head_dim,
+                               .p_stride = a->q_stride,
+                               .queries = q->n,
+                               .v = f->k + (q->head * f->n_chunks + c) * a->head_dim * KEYS,
+                               .dtype = OPS_F32,
+                               .tokens = a->head_dim,
+                               .dim = KEYS };
+    memset(s->scores, 0, q->n * sizeof s->scores[0]);
+    f->kernels->mix(&m);
     if (!a->relative)
         return;
     const ptrdiff_t reach = (ptrdiff_t)a->reach;
     for (size_t i = 0; i < q->n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            ptrdiff_t distance = (ptrdiff_t)s->key[j] - (ptrdiff_t)(q->first + i);
+        for (size_t j = 0; j < chunk[0]; j++) {
+            ptrdiff_t distance = (ptrdiff_t)chunk[1 + j] - (ptrdiff_t)(q->first + i);
             distance = distance < -reach ? -reach : distance >= reach ? reach - 1 : distance;
             s->scores[i][j] = s->scores[i][j] * a->scale +
                               a->relative[(size_t)(distance + reach) * a->n_heads + q->head];
@@ -95,69 +130,63 @@ static void score(const struct full *f, const struct queries *q, struct scratch 
     }
 }
 
-static void do_chunk(const struct full *f, const struct queries *q, struct scratch *s, size_t n)
+static void do_chunk(const struct full *f, const struct queries *q, struct scratch *s, size_t c)
 {
     const struct ops_full *a = f->a;
-    const size_t padded = cpu_padded(a->head_dim);
+    const size_t n = f->chunk[c * (1 + KEYS)];
     float max[QUERIES], sum[QUERIES];
 
-    gather(s->gathered, a->k, a->k_stride, a, q, s->key, n);
-    score(f, q, s, n);
+    score(f, q, s, c);
     for (size_t i = 0; i < q->n; i++) {
         f->kernels->softmax(s->scores[i], n, a->relative ? 1.0f : a->scale, &max[i], &sum[i]);
-        memset(s->chunk[i], 0, padded * sizeof(float));
+        memset(s->chunk[i], 0, f->padded * sizeof(float));
     }
-    gather(s->gathered, a->v, a->v_stride, a, q, s->key, n);
     const struct cpu_mix m = { .o = s->chunk[0],
                                .o_stride = MAX_DIM,
                                .p = s->scores[0],
-                               .p_stride = CPU_CHUNK_TOKENS,
+                               .p_stride = KEYS,
                                .queries = q->n,
-                               .v = s->gathered,
+                               .v = f->v + (q->head * f->n_chunks + c) * f->padded * KEYS,
                                .dtype = OPS_F32,
                                .tokens = n,
-                               .dim = a->head_dim };
+                               .dim = f->padded };
     f->kernels->mix(&m);
     for (size_t i = 0; i < q->n; i++)
-        cpu_softmax_fold(s->o[i], &s->max[i], &s->sum[i], s->chunk[i], max[i], sum[i], padded);
+        cpu_softmax_fold(s->o[i], &s->max[i], &s->sum[i], s->chunk[i], max[i], sum[i], f->padded);
 }
 
 static void attend(const struct full *f, const struct queries *q, struct scratch *s)
 {
     const struct ops_full *a = f->a;
-    const size_t dim = a->head_dim, tile = f->kernels->tile;
-    const float *queries = (const float *)a->q + q->first * a->q_stride + q->head * dim;
-    for (size_t i = 0; i < q->n; i += tile)
-        f->kernels->pack(s->q + i * cpu_padded(dim), queries + i * a->q_stride, a->q_stride,
-                         min_size(tile, q->n - i), dim, OPS_F32);
+    const size_t dim = a->head_dim;
     for (size_t i = 0; i < q->n; i++) {
         memset(s->o[i], 0, sizeof s->o[i]);
         s->max[i] = -INFINITY;
         s->sum[i] = 0.0f;
     }
-    for (size_t next = q->begin, n; (n = next_keys(a, q, &next, s->key)) > 0;)
-        do_chunk(f, q, s, n);
+    for (size_t c = f->first[q->segment]; c < f->first[q->segment + 1]; c++)
+        do_chunk(f, q, s, c);
     for (size_t i = 0; i < q->n; i++) {
         float *out = (float *)a->o + (q->first + i) * a->o_stride + q->head * dim;
-        f->kernels->unpack(out, s->o[i], dim, OPS_F32);
-        for (size_t d = 0; d < dim && s->sum[i] != 0.0f; d++)
-            out[d] /= s->sum[i];
+        for (size_t d = 0; d < dim; d++)
+            out[d] = s->sum[i] != 0.0f ? s->o[i][d] / s->sum[i] : s->o[i][d];
     }
 }
 
-/* Item: a tile of rows of a segment x a head. */
+/* Item: a head x a tile of rows of a segment: a head's keys stay in the cache. */
 static void attention_item(void *arg, size_t item, void *scratch)
 {
     const struct full *f = arg;
     const struct ops_full *a = f->a;
-    size_t tile = item / a->n_heads, segment = 0;
-    for (; tile >= row_tiles(a, segment); segment++)
-        tile -= row_tiles(a, segment);
-    struct queries q = { .begin = (size_t)a->first_row[segment],
-                         .end = (size_t)a->first_row[segment + 1],
-                         .head = item % a->n_heads };
-    q.first = q.begin + tile * QUERIES;
-    q.n = min_size(QUERIES, q.end - q.first);
+    size_t tiles = 0;
+    for (size_t s = 0; s < a->n_segments; s++)
+        tiles += row_tiles(a, s);
+    struct queries q = { .head = item / tiles };
+    size_t tile = item % tiles;
+    for (; tile >= row_tiles(a, q.segment); q.segment++)
+        tile -= row_tiles(a, q.segment);
+    q.first = (size_t)a->first_row[q.segment] + tile * QUERIES;
+    q.n = min_size(QUERIES, (size_t)a->first_row[q.segment + 1] - q.first);
     attend(f, &q, scratch);
 }
 
@@ -180,19 +209,43 @@ static bool shapes_ok(const struct ops_full *a)
     return (size_t)a->first_row[a->n_segments] == a->rows;
 }
 
+/* Places what is packed in the device's scratch memory; false: out of memory. */
+static bool reserve(struct ops_device *dev, struct full *f, size_t chunks)
+{
+    const struct ops_full *a = f->a;
+    const size_t keys = a->n_heads * chunks * KEYS; /* below the bytes of q, k and v */
+    const size_t lists = chunks * (1 + KEYS) + a->n_segments + 1;
+    const size_t k_bytes = keys * a->head_dim * sizeof(float);
+    const size_t v_bytes = keys * f->padded * sizeof(float);
+    if (!cpu_scratch_reserve(&dev->packed, k_bytes + v_bytes + lists * sizeof(size_t)))
+        return false;
+    char *at = dev->packed.data;
+    f->k = (float *)(void *)at;
+    f->v = (float *)(void *)(at + k_bytes);
+    f->chunk = (size_t *)(void *)(at + k_bytes + v_bytes);
+    f->first = f->chunk + chunks * (1 + KEYS);
+    return true;
+}
+
 enum ops_status cpu_attention_full(struct ops_device *dev, const struct ops_full *a)
 {
     if (!shapes_ok(a))
         return OPS_E_SHAPE;
-    size_t tiles = 0;
+    size_t tiles = 0, chunks = 0;
     double scores = 0;
     for (size_t s = 0; s < a->n_segments; s++) {
-        const double rows = (double)(a->first_row[s + 1] - a->first_row[s]);
+        const double rows = (double)segment_rows(a, s);
         tiles += row_tiles(a, s);
+        chunks += (segment_rows(a, s) + KEYS - 1) / KEYS;
         scores += rows * rows;
     }
-    struct full f = { dev->kernels, a };
-    cpu_parallel(dev, tiles * a->n_heads, 2.0 * scores * (double)(a->n_heads * a->head_dim),
-                 attention_item, &f);
+    struct full f = { .kernels = dev->kernels, .a = a, .padded = cpu_padded(a->head_dim) };
+    if (!reserve(dev, &f, chunks))
+        return OPS_E_MEMORY;
+    const double width = (double)(a->n_heads * a->head_dim);
+    list_keys(&f);
+    f.n_chunks = f.first[a->n_segments];
+    cpu_parallel(dev, f.n_chunks * a->n_heads, 2.0 * (double)a->rows * width, pack_item, &f);
+    cpu_parallel(dev, tiles * a->n_heads, 2.0 * scores * width, attention_item, &f);
     return OPS_OK;
 }
