@@ -30,7 +30,7 @@ tests_cuda_emu_lora_la_LDFLAGS = $(emu_module_ldflags)
 if HAVE_MEDIA
 check_LTLIBRARIES += tests/cuda_emu/phi4-multimodal.la
 tests_cuda_emu_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c plugins/phi4-multimodal/media.c \
-	plugins/phi4-multimodal/builtin_adapters.c
+	plugins/phi4-multimodal/media_encode.c plugins/phi4-multimodal/builtin_adapters.c
 tests_cuda_emu_phi4_multimodal_la_LIBADD = libops_cuda_emu.la .libs/libaudioclips.a .libs/libvision.a \
 	.libs/libspeech.a .libs/libmediaprompt.a .libs/libmediaclient.a .libs/libphi4.a $(JSONC_LIBS) $(PCRE2_LIBS) \
 	$(LIBMD_LIBS) -lstdc++ -lm -lpthread
@@ -166,7 +166,8 @@ tests_cuda_emu_test_audio_encoder_LDADD = libops_cuda_emu.la libspeech.la libphi
 if HAVE_MEDIA
 check_PROGRAMS += tests/cuda_emu/test_phi4_multimodal
 TESTS += tests/cuda_emu/test_phi4_multimodal
-tests_cuda_emu_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/golden_file.h
+tests_cuda_emu_test_phi4_multimodal_SOURCES = tests/test_phi4_multimodal.c tests/multimodal_support.h \
+	tests/golden_file.h
 tests_cuda_emu_test_phi4_multimodal_CPPFLAGS = $(AM_CPPFLAGS) -DPHI4_DEVICE='"cuda"' \
 	-DPHI4_PLUGIN='"tests/cuda_emu/.libs/phi4-multimodal.so"'
 tests_cuda_emu_test_phi4_multimodal_CFLAGS = $(emu_cflags)

@@ -287,7 +287,7 @@ int main(void)
 {
     Suite *suite = suite_create("vision_encoder");
     TCase *tc = tcase_create("vision_encoder");
-    tcase_set_timeout(tc, 300);
+    tcase_set_timeout(tc, encoder_on_cuda() ? 900 : 300); /* emulated, on a busy machine */
     tcase_add_loop_test(tc, embeddings_of_pictures_are_those_of_transformers, 0,
                         encoder_on_cuda() ? 1 : 4);
     if (!encoder_on_cuda())
