@@ -1,5 +1,5 @@
-/* test_bytes.c - tests of the byte helpers of src/common: growing buffers, base64, UTF-8 from
- * pieces, bearer tokens. */
+/* test_bytes.c - tests of the byte helpers of src/common: growing buffers, base64 (attack
+ * case A37), UTF-8 from pieces, bearer tokens. */
 #include "common/base64.h"
 #include "common/bearer.h"
 #include "common/bytes.h"
