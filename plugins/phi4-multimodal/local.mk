@@ -30,6 +30,7 @@ endif
 if HAVE_MEDIA
 # both, in a process that can do nothing else
 airlocklibexec_PROGRAMS += airlock-media-worker
+man8_MANS = docs/man/airlock-media-worker.8
 airlock_media_worker_SOURCES = \
 	plugins/phi4-multimodal/media_worker.c plugins/phi4-multimodal/media_protocol.h \
 	plugins/phi4-multimodal/media_seal.c plugins/phi4-multimodal/media_seal.h
@@ -74,3 +75,4 @@ plugins_phi4_multimodal_la_LIBADD = libaudioclips.la libvision.la libspeech.la l
 	libmediaclient.la libpeft.la libphi4.la
 plugins_phi4_multimodal_la_LDFLAGS = $(PLUGIN_LDFLAGS)
 endif
+EXTRA_DIST += docs/man/airlock-media-worker.8
