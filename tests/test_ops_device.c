@@ -197,7 +197,8 @@ START_TEST(the_description_names_threads_and_instructions_and_a_wish_not_met)
     dev = ops->open(&how, &why);
     unsetenv("AIRLOCK_CPU");
     ck_assert_ptr_nonnull(strstr(ops->describe(dev), "cpu, 3 threads"));
-    ck_assert_ptr_nonnull(strstr(ops->describe(dev), "AIRLOCK_CPU must be plain, avx2 or avx512"));
+    ck_assert_ptr_nonnull(
+        strstr(ops->describe(dev), "AIRLOCK_CPU must be plain, avx2, avx512 or avx512bf16"));
     ops->close(dev);
 }
 END_TEST
