@@ -47,7 +47,7 @@ attention.cu|s/    copy_async_wait<0>();$//|attention
 attention.cu|s/w < DECODE_WARPS; w++) {/w < DECODE_WARPS - 1; w++) {/|attention
 attention.cu|s/c < chunks; c++, part/c + 1 < chunks; c++, part/|attention
 attention.cu|s/position + q \/ heads.n + 1 : 0/position + q \/ heads.n : 0/|attention
-row_tile.cuh|s/rows >= least ?/rows > least ?/|invariance
+row_tile.cuh|s/rows >= least ?/rows > least ?/|attention
 attention.cu|s/q >= t.rows \* heads.n/q > t.rows * heads.n/|attention
 row_tile.cuh|s/before += lane >= (uint32_t)by ? other : 0/before += other/|attention
 rope.cu|s/quant_fp8(__bfloat162float(v))/quant_fp8(__bfloat162float(v) + 1.0f)/|attention
