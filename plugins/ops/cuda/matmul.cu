@@ -108,7 +108,7 @@ static enum ops_status tune_classes(struct ops_device *dev, const struct ops_mat
             products[i].x = x;
             products[i].w = m[i]->data;
             products[i].rows = most < max_rows ? most : max_rows;
-            products[i].n = m[i]->rows;
+            products[i].n = products[i].y_stride = m[i]->rows;
             products[i].k = m[i]->cols;
             products[i].float_out = logits;
             if (!lt_takes(&products[i]))
