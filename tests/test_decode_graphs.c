@@ -320,7 +320,7 @@ static void wear(size_t i, size_t adapter)
 START_TEST(recorded_steps_are_plain_steps_to_the_last_bit)
 {
     static const size_t sizes[] = { 1, 1, 2, 3, 3, 4, 5, 7, 7, 6, 2, 1 };
-    enum { N = sizeof sizes / sizeof *sizes, EACH = 8 };
+    enum { N = sizeof sizes / sizeof *sizes, EACH = 5 };
     for (size_t k = 0; k < N; k++) {
         if (k % 3 == 2)
             sequence_start(k % SEQS, 10 + 45 * k); /* up to 505 tokens: more chunks of attention */
@@ -335,7 +335,7 @@ START_TEST(recorded_steps_are_plain_steps_to_the_last_bit)
            (unsigned long long)c.plain, (unsigned long long)c.recorded,
            (unsigned long long)c.replayed);
     ck_assert_uint_eq(c.plain + c.recorded + c.replayed, N * EACH);
-    ck_assert_uint_ge(c.replayed, N * EACH / 2);
+    ck_assert_uint_ge(c.replayed, N * EACH / 3);
     ck_assert_uint_eq(phi4_forward_graph_counts(twins[0].forward).replayed, 0);
 }
 END_TEST

@@ -18,7 +18,8 @@ libops_la_LIBADD = -lm -lpthread
 cuda_ops_headers = plugins/ops/cuda/attention.h plugins/ops/cuda/attention_tile.cuh \
 	plugins/ops/cuda/cublaslt_api.h plugins/ops/cuda/cuda_ops.h plugins/ops/cuda/device.cuh \
 	plugins/ops/cuda/heads.cuh plugins/ops/cuda/kernel.cuh plugins/ops/cuda/matmul.h \
-	plugins/ops/cuda/packed.cuh plugins/ops/cuda/packed.h plugins/ops/cuda/mma.cuh plugins/ops/cuda/row_tile.cuh
+	plugins/ops/cuda/packed.cuh plugins/ops/cuda/packed.h plugins/ops/cuda/mma.cuh plugins/ops/cuda/row_tile.cuh \
+	plugins/ops/cuda/sampling_pieces.cuh
 cuda_ops_sources = plugins/ops/cuda/attention.cu plugins/ops/cuda/cublaslt.cu \
 	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/graph.cu plugins/ops/cuda/lora.cu \
 	plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/packed.cu \

@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 bad=0
 printf '%-5s %5s %8s  %s\n' arch regs spilled kernel
 for arch; do
-    for f in attention attention_full conv elementwise gemv layernorm lora packed_gemv rope rows transpose; do
+    for f in attention attention_full conv elementwise gemv layernorm lora packed_gemv rope rows sampling transpose; do
         "$nvcc" -std=c++17 -O3 -arch="sm_$arch" -Xptxas -v -Iplugins -cubin -o "$work/cubin" "plugins/ops/cuda/$f.cu" \
             >"$work/log" 2>&1 || { cat "$work/log"; bad=1; }
         awk -v arch="$arch" '

@@ -79,20 +79,25 @@ lora.cu|s/column < a.out \&\& k < n; k += WIDTH/column <= a.out \&\& k < n; k +=
 lora.cu|s/    __syncthreads();$//;s/        __syncthreads();$//|matmul
 lora.cu|s/first_task <= task/first_task < task/|matmul
 lora.cu|s/s.rows - done < LORA_ROWS ? s.rows - done : (uint32_t)LORA_ROWS/LORA_ROWS/|matmul
-sampling.cu|s/f += 0.0f;/;/|sample
-sampling.cu|s/ ~id;/ id;/;s/return ~(uint32_t)order;/return (uint32_t)order;/|sample
-sampling.cu|s/id < a.limit ? score_at(r, id)/id < a.vocab ? score_at(r, id)/|sample
-sampling.cu|s/>> (id % 32) \& 1/>> ((id + 1) % 32) \& 1/|sample
-sampling.cu|s/        for (int k = i; k < c.n_bias; k++)/        for (int k = i; k < i + 1; k++)/|sample
-sampling.cu|s/s = s < 0 ? __fmul_rn/s = s > 0 ? __fmul_rn/|sample
-sampling.cu|s/for (uint32_t first = 0; first < n; first += WARP_LANES)/for (uint32_t first = 0; first + WARP_LANES < n; first += WARP_LANES)/|sample
+sampling_pieces.cuh|s/f += 0.0f;/;/|sample
+sampling_pieces.cuh|s/ ~id;/ id;/;s/return ~(uint32_t)order;/return (uint32_t)order;/|sample
+sampling_pieces.cuh|s/id < a.limit ? score_at(r, id)/id < a.vocab ? score_at(r, id)/|sample
+sampling_pieces.cuh|s/>> (id % 32) \& 1/>> ((id + 1) % 32) \& 1/|sample
+sampling_pieces.cuh|s/        for (int k = i; k < c.n_bias; k++)/        for (int k = i; k < i + 1; k++)/|sample
+sampling_pieces.cuh|s/s = s < 0 ? __fmul_rn/s = s > 0 ? __fmul_rn/|sample
+sampling_pieces.cuh|s/for (uint32_t first = 0; first < n; first += WARP_LANES)/for (uint32_t first = 0; first + WARP_LANES < n; first += WARP_LANES)/|sample
 sampling.cu|s/rank<BY_COUNT>(d, list, n, k - bin.before/rank<BY_COUNT>(d, list, n, k - bin.before + 1/|sample
 sampling.cu|s/(mark - bin.before - r.before + weight - 1) \/ weight/(mark - bin.before - r.before + weight) \/ weight + 1/|sample
-sampling.cu|s/key == b.key \&\& id <= b.last_id/key == b.key \&\& id < b.last_id/|sample
-sampling.cu|s/find_mark(part, (uint32_t)CHOOSE_WARPS, mark + 1)/find_mark(part, (uint32_t)CHOOSE_WARPS, mark)/|sample
+sampling_pieces.cuh|s/key == b.key \&\& id <= b.last_id/key == b.key \&\& id < b.last_id/|sample
+sampling.cu|s/find_block(part, (uint32_t)CHOOSE_WARPS, mark + 1)/find_block(part, (uint32_t)CHOOSE_WARPS, mark)/|sample
 sampling.cu|s/        if (w > mark)/        if (w >= mark)/|sample
 sampling.cu|s/return \*was;/return a.logits[(size_t)blockIdx.x * a.vocab + id];/|sample
-sampling.cu|s/w < THREADS \/ WARP_LANES; w++/w < THREADS \/ WARP_LANES - 1; w++/|sample
+sampling.cu|s/- 2 \* off;/+ unit \/ 2;/|sample
+sampling.cu|s/        mark -= f.before;$/        mark -= f.before \/ 2;/|sample
+sampling.cu|s/shift > 0 ? at : at + 1/at/|sample
+sampling_pieces.cuh|s/        a.bins\[row\].mass\[i\] = 0;.*/;/|sample
+sampling_pieces.cuh|s/atomicAdd(\&a.bins\[row\].count\[i\], h->count\[i\]);/a.bins[row].count[i] = h->count[i];/|sample
+sampling_pieces.cuh|s/w < THREADS \/ WARP_LANES; w++/w < THREADS \/ WARP_LANES - 1; w++/|sample
 matrix.cu|s/+ done \* 2, s->slot/+ done * 2 + 2, s->slot/|matmul
 matrix.cu|s/out\[i\] = float_to_bf16(load_float(host, dtype, first + i))/out[i] = float_to_bf16(load_float(host, dtype, first + i + 1))/|matmul
 elementwise.cu|s/if (i + WIDTH <= n)/if (i + WIDTH <= n + 1)/|encoder
