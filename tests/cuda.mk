@@ -32,10 +32,10 @@ check_LTLIBRARIES += tests/cuda_emu/phi4-multimodal.la
 tests_cuda_emu_phi4_multimodal_la_SOURCES = plugins/phi4-multimodal/plugin.c plugins/phi4-multimodal/media.c \
 	plugins/phi4-multimodal/media_encode.c plugins/phi4-multimodal/builtin_adapters.c
 tests_cuda_emu_phi4_multimodal_la_LIBADD = libops_cuda_emu.la .libs/libaudioclips.a .libs/libvision.a \
-	.libs/libspeech.a .libs/libmediaprompt.a .libs/libmediaclient.a .libs/libphi4.a $(JSONC_LIBS) $(PCRE2_LIBS) \
+	.libs/libspeech.a .libs/libmediaprompt.a .libs/libmediaclient.a .libs/libpeft.a .libs/libphi4.a $(JSONC_LIBS) $(PCRE2_LIBS) \
 	$(LIBMD_LIBS) -lstdc++ -lm -lpthread
 EXTRA_tests_cuda_emu_phi4_multimodal_la_DEPENDENCIES = libaudioclips.la libvision.la libspeech.la libmediaprompt.la \
-	libmediaclient.la libphi4.la
+	libmediaclient.la libpeft.la libphi4.la
 tests_cuda_emu_phi4_multimodal_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS) $(EMU_SANITIZE) -pthread
 tests_cuda_emu_phi4_multimodal_la_LDFLAGS = $(emu_module_ldflags)
 endif
