@@ -41,7 +41,7 @@ def added_token(text, special, rstrip):
     }
 
 
-def train(text, size, folder):
+def train(text, size, folder, added=ADDED):
     """Makes `size` bytes and merges from the texts, writes the files, returns the added ids."""
     tokenizer = Tokenizer(
         models.BPE(continuing_subword_prefix="", end_of_word_suffix="", fuse_unk=False))
@@ -62,9 +62,9 @@ def train(text, size, folder):
     made["added_tokens"] = [{
         "id": first + i,
         **added_token(*token)
-    } for i, token in enumerate(ADDED)]
+    } for i, token in enumerate(added)]
     write(folder / "tokenizer.json", made)
-    end_of_text = {key: value for key, value in added_token(*ADDED[0]).items() if key != "special"}
+    end_of_text = {key: value for key, value in added_token(*added[0]).items() if key != "special"}
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
     write(folder / "special_tokens_map.json", {name: end_of_text for name in names})
     write(
@@ -74,18 +74,18 @@ def train(text, size, folder):
             "add_prefix_space": False,
             "added_tokens_decoder": {
                 str(first + i): added_token(*token)
-                for i, token in enumerate(ADDED)
+                for i, token in enumerate(added)
             },
             "chat_template": CHAT_TEMPLATE,
             "clean_up_tokenization_spaces": False,
             "model_max_length": 4096,
             "tokenizer_class": "GPT2Tokenizer",
             **{
-                name: ADDED[0][0]
+                name: added[0][0]
                 for name in names
             }
         })
-    return {text: first + i for i, (text, _, _) in enumerate(ADDED)}
+    return {text: first + i for i, (text, _, _) in enumerate(added)}
 
 
 def write(path, value):

@@ -10,7 +10,7 @@ begin='<!-- map: written by tests/check_map.sh --write -->'
 end='<!-- end of map -->'
 
 files() {
-    find src plugins sdk demo container tests build-aux/nvcc-cc -type f \
+    find src plugins sdk demo demo-mm container tests build-aux/nvcc-cc -type f \
         \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cc' -o -name '*.cpp' -o -name '*.sh' \
         -o -name '*.py' -o -name '*.js' -o -name '*.css' -o -name nvcc-cc -o -path 'container/*' ! -name local.mk \) \
         ! -path '*/golden/*' ! -path '*/data/*' ! -path '*/corpus/*' ! -path '*/__pycache__/*' | LC_ALL=C sort

@@ -7,3 +7,4 @@ EXTRA_DIST += tests/e2e/run_all.sh tests/e2e/lib.sh tests/e2e/e2e_generate.sh te
 EXTRA_DIST += tests/e2e/e2e_clients.sh tests/e2e/e2e_media.sh tests/e2e/e2e_page.sh tests/e2e/page_browser.py tests/e2e/browser.py tests/e2e/clients/openai_media.py tests/e2e/soak.py tests/e2e/schemathesis.sh \
 	tests/e2e/clients/requirements.txt tests/e2e/clients/openai_package.py \
 	tests/e2e/clients/litellm_package.py tests/e2e/clients/langchain_package.py
+EXTRA_DIST += tests/e2e/e2e_demo_mm.sh tests/e2e/demo_mm.py

@@ -8,7 +8,10 @@ check_PROGRAMS += tests/fuzz/fuzz_image
 tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz_image.c tests/fuzz/replay.c
 tests_fuzz_fuzz_image_LDADD = libpicture.la
 endif
+dist_check_SCRIPTS += tests/test_demo_mm.sh
 if HAVE_MEDIA
+TESTS += tests/test_demo_mm.sh
+tests/test_demo_mm.log: airlock-server airlock-media-worker plugins/phi4-multimodal.la tests/fakes/model.la tests/fakes/lora.la
 if HAVE_CHECK
 check_PROGRAMS += tests/test_media tests/fakes/media-worker tests/test_phi4_multimodal \
 	tests/test_media_turns
