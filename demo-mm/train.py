@@ -128,7 +128,7 @@ def all_of_it_in(rank, folder, work, args):
     keep = (lambda: checkpoint.save(model, folder)) if rank == 0 else (lambda: None)
     seed = args.seed + 2 + rank
     pools = whole.Pools(model, seed, args.recordings // 4, args.pictures)
-    parts = {"text": 8, "recording": 8, "picture": 7, "both": 6}
+    parts = {"text": 8, "recording": 20, "picture": 7, "both": 5}
     whole.train(model, checkpoint.Encoder(folder), args.whole_steps, seed, parts, pools, keep, 0.3, 2e-3)
     keep()
 
