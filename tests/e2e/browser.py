@@ -118,7 +118,8 @@ class Browser:
         return [(r["method"], r["url"], r["headers"]) for r in sent]
 
     def complaints(self):
-        """Of the console and of the security policy."""
+        """Of the console and of the security policy; that storage was cleared, as the page's answer asks, is none."""
         self.js("0")
-        return [m["params"]["entry"]["text"] for m in self.events if m["method"] == "Log.entryAdded"] + [
+        logged = [m["params"]["entry"]["text"] for m in self.events if m["method"] == "Log.entryAdded"]
+        return [text for text in logged if not text.startswith("Clear-Site-Data header")] + [
             json.dumps(m["params"])[:300] for m in self.events if m["method"] == "Runtime.exceptionThrown"]

@@ -10,8 +10,13 @@ answer = litellm.completion(**COMMON)
 text = answer.choices[0].message.content
 assert "well" in text, answer
 assert answer.usage.total_tokens > 5
-pieces = [c.choices[0].delta.content or "" for c in litellm.completion(stream=True, **COMMON)]
-assert "".join(pieces) == text and len(pieces) > 3, pieces
+for attempt in range(20):  # a busy machine may join the few words of one answer
+    pieces = [c.choices[0].delta.content or "" for c in litellm.completion(stream=True, **COMMON)]
+    assert "".join(pieces) == text, pieces
+    if len(pieces) > 3:
+        break
+else:
+    raise AssertionError(pieces)
 tool = {"type": "function", "function": {"name": "add", "parameters": {
     "type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["a"],
     "additionalProperties": False}}}
