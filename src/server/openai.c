@@ -161,7 +161,7 @@ static int stream_event(void *ctx, const struct answer_event *event, struct byte
     return sse_json(openai_chunk(&p->head, choice, event, finish, p->request.logprobs, usage), out);
 }
 
-static int stream_failed(void *ctx, const struct failure *failure, struct bytes *out)
+int openai_stream_failed(void *ctx, const struct failure *failure, struct bytes *out)
 {
     (void)ctx;
     if (sse_json(openai_error_json(failure->status, failure->text, NULL, NULL), out) < 0)
@@ -189,7 +189,7 @@ static void stream_free(void *ctx)
 
 static const struct stream_format events = { .content_type = SSE_CONTENT_TYPE,
                                              .event = stream_event,
-                                             .failed = stream_failed,
+                                             .failed = openai_stream_failed,
                                              .over = stream_over,
                                              .ping = SSE_PING,
                                              .free = stream_free };

@@ -30,4 +30,8 @@ int openai_refusal(struct http_reply *reply, unsigned status, const char *param,
 /* x->failure as a reply. */
 void openai_reply_failure(const struct exchange *x, struct http_reply *reply);
 
+/* stream_format.failed: a failure as an event, and the end.  0, or -1: out of memory; ctx is not
+ * looked at. */
+int openai_stream_failed(void *ctx, const struct failure *failure, struct bytes *out);
+
 #endif

@@ -137,14 +137,6 @@ static int stream_event(void *ctx, const struct answer_event *event, struct byte
     return sse_json(o, out);
 }
 
-static int stream_failed(void *ctx, const struct failure *failure, struct bytes *out)
-{
-    (void)ctx;
-    if (sse_json(openai_error_json(failure->status, failure->text, NULL, NULL), out) < 0)
-        return -1;
-    return sse_done(out);
-}
-
 static int stream_over(void *ctx, struct bytes *out)
 {
     struct transcription_stream *s = ctx;
@@ -163,7 +155,7 @@ static void stream_free(void *ctx)
 
 static const struct stream_format events = { .content_type = SSE_CONTENT_TYPE,
                                              .event = stream_event,
-                                             .failed = stream_failed,
+                                             .failed = openai_stream_failed,
                                              .over = stream_over,
                                              .ping = SSE_PING,
                                              .free = stream_free };
