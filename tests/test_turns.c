@@ -110,10 +110,45 @@ static uint64_t steps_of(struct engine *e)
     return load.steps;
 }
 
+/* Two who take every second turn of twelve, with the engine's between them. */
+enum { OBSERVED = 12 };
+
+struct observers {
+    struct engine *engine;
+    atomic_uint next; /* who may ask for a turn: only once the engine has asked, so that it comes first */
+    uint64_t steps[OBSERVED];
+};
+
+struct observer {
+    pthread_t thread;
+    struct observers *all;
+    unsigned first;
+};
+
+static void *observe(void *arg)
+{
+    const struct observer *o = arg;
+    struct turns *t = engine_turns(o->all->engine);
+    for (unsigned i = o->first; i < OBSERVED; i += 2) {
+        while (atomic_load(&o->all->next) != i)
+            usleep(100);
+        turns_take(t);
+        wait_until_waiting(t, 1); /* the engine stands behind us */
+        o->all->steps[i] = steps_of(o->all->engine);
+        atomic_store(&o->all->next, i + 1);
+        if (i + 1 < OBSERVED)
+            wait_until_waiting(t, 2); /* and the other one behind the engine */
+        turns_give(t);
+    }
+    return NULL;
+}
+
 START_TEST(the_engine_computes_only_in_its_turn_and_once_in_each)
 {
     struct engine *e = open_with((struct engine_options){ 0 });
     struct turns *t = engine_turns(e);
+    struct observers all = { .engine = e };
+    struct observer o[2] = { { .all = &all, .first = 0 }, { .all = &all, .first = 1 } };
     struct job j, alone;
     job_init(&alone, e, 9);
     job_run(&alone);
@@ -122,13 +157,16 @@ START_TEST(the_engine_computes_only_in_its_turn_and_once_in_each)
     turns_take(t);
     const uint64_t before = steps_of(e);
     ck_assert_int_eq(pthread_create(&j.thread, NULL, job_run, &j), 0);
-    for (uint64_t turn = 0; turn < 10; turn++) {
-        wait_until_waiting(t, 1); /* the engine stands behind us */
-        ck_assert_uint_eq(steps_of(e), before + turn);
-        turns_give(t);
-        turns_take(t); /* behind the engine */
-    }
+    wait_until_waiting(t, 1);
+    for (size_t i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&o[i].thread, NULL, observe, &o[i]), 0);
+    wait_until_waiting(t, 2);
+    ck_assert_uint_eq(steps_of(e), before);
     turns_give(t);
+    for (size_t i = 0; i < 2; i++)
+        pthread_join(o[i].thread, NULL);
+    for (size_t i = 0; i < OBSERVED; i++)
+        ck_assert_uint_eq(all.steps[i], before + i + 1);
     pthread_join(j.thread, NULL);
     ck_assert_int_eq(j.answer.status, 0);
     job_free(&alone);
