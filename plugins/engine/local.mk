@@ -19,6 +19,7 @@ libengine_la_SOURCES += \
 	plugins/engine/weights_reader.c plugins/engine/weights_reader.h
 # the forward pass and what drives it
 libengine_la_SOURCES += \
+	plugins/engine/ops_error.c plugins/engine/ops_error.h \
 	plugins/engine/rope.c plugins/engine/rope.h \
 	plugins/engine/kv_cache.c plugins/engine/kv_cache.h \
 	plugins/engine/linear_hook.c plugins/engine/linear_hook.h \

@@ -1,6 +1,8 @@
 /* phi4_forward.c - the Phi-4 transformer as a list of ops, with the shapes beside each line. */
 #include "phi4_forward_state.h"
 
+#include "ops_error.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,21 +15,12 @@ struct ops_heads phi4_heads(const struct phi4_config *config)
                                .rotary_dim = config->rotary_dim };
 }
 
-static int failed(enum ops_status status, const char *op, struct airlock_error *err)
-{
-    if (status == OPS_E_MEMORY)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "%s: out of memory", op);
-    if (status == OPS_E_DEVICE)
-        return airlock_error_set(err, AIRLOCK_E_DEVICE, "%s: the device is lost", op);
-    return airlock_error_set(err, AIRLOCK_E_INTERNAL, "%s: shapes do not fit together", op);
-}
-
 /* Runs an op or returns from the function with its failure. */
 #define OP(name_, ...)                                                                             \
     do {                                                                                           \
         enum ops_status status_ = f->o.ops->name_(f->o.dev, __VA_ARGS__);                          \
         if (status_ != OPS_OK)                                                                     \
-            return failed(status_, #name_, err);                                                   \
+            return ops_error(status_, NULL, #name_, err);                                          \
     } while (0)
 
 /* ---- set up ---------------------------------------------------------------------------------- */
@@ -54,14 +47,14 @@ static int activations_init(struct phi4_forward *f, struct airlock_error *err)
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         *wanted[i].at = o->ops->alloc(o->dev, wanted[i].rows * wanted[i].cols * act);
         if (!*wanted[i].at)
-            return failed(OPS_E_MEMORY, "activations", err);
+            return ops_error(OPS_E_MEMORY, NULL, "activations", err);
     }
     f->logits = o->ops->alloc(o->dev, o->max_logits * c->vocab_size * sizeof(float));
     f->rows = calloc(o->max_seqs, sizeof *f->rows);
     f->segments = calloc(o->max_seqs, sizeof *f->segments);
     f->adapters = calloc(o->max_seqs * LINEAR_MAX_ADAPTERS, sizeof *f->adapters);
     if (!f->logits || !f->rows || !f->segments || !f->adapters)
-        return failed(OPS_E_MEMORY, "logits", err);
+        return ops_error(OPS_E_MEMORY, NULL, "logits", err);
     return 0;
 }
 
@@ -92,7 +85,7 @@ struct phi4_forward *phi4_forward_new(const struct phi4_forward_options *options
 {
     struct phi4_forward *f = calloc(1, sizeof *f);
     if (!f) {
-        failed(OPS_E_MEMORY, "forward pass", err);
+        ops_error(OPS_E_MEMORY, NULL, "forward pass", err);
         return NULL;
     }
     f->o = *options;
@@ -101,7 +94,7 @@ struct phi4_forward *phi4_forward_new(const struct phi4_forward_options *options
     f->attention_dim = f->heads.n_heads * f->heads.head_dim;
     f->qkv_dim = (f->heads.n_heads + 2 * f->heads.n_kv_heads) * f->heads.head_dim;
     if (forward_inputs_init(f)) {
-        failed(OPS_E_MEMORY, "step inputs", err);
+        ops_error(OPS_E_MEMORY, NULL, "step inputs", err);
         phi4_forward_free(f);
         return NULL;
     }
@@ -343,7 +336,8 @@ static int run_step(struct phi4_forward *f, struct forward_step *step, float *lo
     bool recorded = decode_graphs_take(f, step);
     forward_fill(f, step);
     enum ops_status uploaded = forward_upload(f, step);
-    int status = uploaded == OPS_OK ? begin_hook(f, step, err) : failed(uploaded, "upload", err);
+    int status =
+        uploaded == OPS_OK ? begin_hook(f, step, err) : ops_error(uploaded, NULL, "upload", err);
     if (status == 0)
         status = recorded && step->records ? decode_graphs_enqueue(f, step, err)
                                            : forward_enqueue(f, step, err);
@@ -352,7 +346,7 @@ static int run_step(struct phi4_forward *f, struct forward_step *step, float *lo
     /* The host's inputs are rewritten by the next step. */
     enum ops_status synced = f->o.ops->sync(f->o.dev);
     if (status == 0 && synced != OPS_OK)
-        return failed(synced, "sync", err);
+        return ops_error(synced, NULL, "sync", err);
     return status;
 }
 

@@ -1,6 +1,8 @@
 /* audio_encoder.c - the speech encoder as a list of ops, chunk by chunk; see audio_encoder.h. */
 #include "audio_encoder.h"
 
+#include "engine/ops_error.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,21 +48,12 @@ struct audio_encoder {
     void *projected;     /* [AUDIO_CHUNK, text_hidden] */
 };
 
-static int failed(enum ops_status status, const char *op, struct airlock_error *err)
-{
-    if (status == OPS_E_MEMORY)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "audio: %s: out of memory", op);
-    if (status == OPS_E_DEVICE)
-        return airlock_error_set(err, AIRLOCK_E_DEVICE, "audio: %s: the device is lost", op);
-    return airlock_error_set(err, AIRLOCK_E_INTERNAL, "audio: %s: shapes do not fit together", op);
-}
-
 /* Runs an op or returns from the function with its failure. */
 #define OP(name_, ...)                                                                             \
     do {                                                                                           \
         enum ops_status status_ = e->ops->name_(e->dev, __VA_ARGS__);                              \
         if (status_ != OPS_OK)                                                                     \
-            return failed(status_, #name_, err);                                                   \
+            return ops_error(status_, "audio", #name_, err);                                       \
     } while (0)
 
 #define TRY(call_)                                                                                 \
@@ -111,11 +104,11 @@ static int allocate(struct audio_encoder *e, struct airlock_error *err)
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         *wanted[i].at = e->ops->alloc(e->dev, wanted[i].rows * wanted[i].cols * e->act);
         if (!*wanted[i].at)
-            return failed(OPS_E_MEMORY, "activations", err);
+            return ops_error(OPS_E_MEMORY, "audio", "activations", err);
     }
     e->first_row = e->ops->alloc(e->dev, sizeof e->host_first_row);
     e->host_frames = malloc((size_t)MAX_FRAMES * LOG_MEL_BINS * sizeof *e->host_frames);
-    return e->first_row && e->host_frames ? 0 : failed(OPS_E_MEMORY, "features", err);
+    return e->first_row && e->host_frames ? 0 : ops_error(OPS_E_MEMORY, "audio", "features", err);
 }
 
 struct audio_encoder *audio_encoder_new(const struct audio_config *config,
@@ -124,7 +117,7 @@ struct audio_encoder *audio_encoder_new(const struct audio_config *config,
 {
     struct audio_encoder *e = calloc(1, sizeof *e);
     if (!e) {
-        failed(OPS_E_MEMORY, "encoder", err);
+        ops_error(OPS_E_MEMORY, "audio", "encoder", err);
         return NULL;
     }
     e->config = config;
@@ -196,7 +189,7 @@ static int upload_frames(struct audio_encoder *e, struct airlock_error *err)
     /* The last chunk's frames have left the buffer when this returns. */
     const enum ops_status status = e->ops->sync(e->dev);
     if (status != OPS_OK)
-        return failed(status, "sync", err);
+        return ops_error(status, "audio", "sync", err);
     for (size_t i = 0; i < n; i++) {
         const size_t frame = first + i / LOG_MEL_BINS, m = i % LOG_MEL_BINS;
         const float x =

@@ -2,6 +2,8 @@
  * vision_encoder.h. */
 #include "vision_encoder.h"
 
+#include "engine/ops_error.h"
+
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -38,21 +40,12 @@ struct vision_encoder {
     struct vision_job *job; /* that the step works on */
 };
 
-static int failed(enum ops_status status, const char *op, struct airlock_error *err)
-{
-    if (status == OPS_E_MEMORY)
-        return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "vision: %s: out of memory", op);
-    if (status == OPS_E_DEVICE)
-        return airlock_error_set(err, AIRLOCK_E_DEVICE, "vision: %s: the device is lost", op);
-    return airlock_error_set(err, AIRLOCK_E_INTERNAL, "vision: %s: shapes do not fit together", op);
-}
-
 /* Runs an op or returns from the function with its failure. */
 #define OP(name_, ...)                                                                             \
     do {                                                                                           \
         enum ops_status status_ = e->ops->name_(e->dev, __VA_ARGS__);                              \
         if (status_ != OPS_OK)                                                                     \
-            return failed(status_, #name_, err);                                                   \
+            return ops_error(status_, "vision", #name_, err);                                      \
     } while (0)
 
 static size_t max_size(size_t a, size_t b)
@@ -88,7 +81,7 @@ static int send(struct vision_encoder *e, void *to, const float *from, size_t n,
             ((uint16_t *)e->staged)[i] = to_bf16(from[i]);
     OP(upload, to, e->staged, n * e->act);
     const enum ops_status status = e->ops->sync(e->dev);
-    return status == OPS_OK ? 0 : failed(status, "sync", err);
+    return status == OPS_OK ? 0 : ops_error(status, "vision", "sync", err);
 }
 
 static int fetch(struct vision_encoder *e, float *to, const void *from, size_t n,
@@ -341,7 +334,7 @@ static int allocate(struct vision_encoder *e, struct airlock_error *err)
         return airlock_error_set(err, AIRLOCK_E_NO_MEMORY, "out of memory for the vision tower");
     OP(upload, e->first_row, first_row, sizeof first_row);
     const enum ops_status status = e->ops->sync(e->dev);
-    return status == OPS_OK ? 0 : failed(status, "sync", err);
+    return status == OPS_OK ? 0 : ops_error(status, "vision", "sync", err);
 }
 
 struct vision_encoder *vision_encoder_new(const struct vision_config *config,
