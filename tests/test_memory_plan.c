@@ -154,6 +154,31 @@ START_TEST(an_engine_takes_what_was_planned)
 }
 END_TEST
 
+static uint64_t towers(void *ctx, const struct safetensors *st)
+{
+    ck_assert_uint_gt(safetensors_count(st), 0);
+    return *(const uint64_t *)ctx;
+}
+
+START_TEST(other_parts_of_the_checkpoint_are_counted)
+{
+    struct airlock_error err = { 0 };
+    uint64_t bytes = 700ull << 20;
+    struct engine_options o = { .dtype = OPS_INT4, .max_context = 128, .max_batch = 8 };
+    ck_assert_ptr_null(open_counted(o, 1 << 20, &err));
+    const uint64_t alone = number_before(err.text, " MiB (weights");
+    o.besides = towers;
+    o.besides_ctx = &bytes;
+    err = (struct airlock_error){ 0 };
+    ck_assert_ptr_null(open_counted(o, 1 << 20, &err));
+    ck_assert_uint_eq(number_before(err.text, " MiB (weights"), alone + 700);
+    ck_assert_ptr_null(open_counted(o, (alone + 600) << 20, &err));
+    struct engine *e = open_counted(o, (alone + 700) << 20, &err);
+    ck_assert_msg(e != NULL, "%s", err.text);
+    engine_close(e);
+}
+END_TEST
+
 /* A cache whose size was left open becomes smaller, down to one longest sequence. */
 START_TEST(a_cache_gives_way_to_the_card)
 {
@@ -186,6 +211,7 @@ int main(void)
     tcase_add_test(t, phi4_mini_with_8k_of_context_fits_8_gb_as_int8_and_6_gb_as_int4);
     tcase_add_test(t, keys_and_values_take_half_as_fp8);
     tcase_add_test(t, an_engine_takes_what_was_planned);
+    tcase_add_test(t, other_parts_of_the_checkpoint_are_counted);
     tcase_add_test(t, a_cache_gives_way_to_the_card);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

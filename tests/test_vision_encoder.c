@@ -2,13 +2,17 @@
  * for tiny random models of the real architecture. */
 #include "encoder_device.h"
 #include "golden_file.h"
+#include "phi4-multimodal/media_bytes.h"
 #include "phi4-multimodal/vision_encoder.h"
 #include "suite.h"
+#include "tmpdir.h"
 
 #include "common/json.h"
 
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct airlock_error err;
 static const char *const cases[] = { "hub_bf16", "native_f32" };
@@ -275,12 +279,51 @@ START_TEST(weights_that_do_not_fit_are_refused_by_name)
 }
 END_TEST
 
+/* What is not the text model's by its names; and folders only where the checkpoint has no adapters.
+ */
+START_TEST(what_is_not_the_text_models_is_counted_before_it_is_read)
+{
+    const char *top = getenv("top_srcdir");
+    char path[1024], file[512];
+    snprintf(path, sizeof path, "%s/tests/golden/multimodal", top ? top : ".");
+    struct safetensors *st = safetensors_open_dir(path, &err);
+    ck_assert_msg(st != NULL, "%s", err.text);
+    uint64_t rest = 0;
+    for (size_t i = 0; i < safetensors_count(st); i++) {
+        const struct safetensors_view *v = safetensors_at(st, i);
+        const bool text = strncmp(v->name, "model.layers.", 13) == 0 && !strstr(v->name, "lora");
+        if (!text && strcmp(v->name, "model.norm.weight") != 0 &&
+            strcmp(v->name, "model.embed_tokens.weight") != 0)
+            rest += v->bytes;
+    }
+    ck_assert_uint_gt(rest, 100000);
+    ck_assert_uint_eq(media_weights_bytes(st, path, OPS_F32), rest);
+    ck_assert_uint_eq(media_weights_bytes(st, path, OPS_BF16), rest / 2);
+    tmpdir_make();
+    ck_assert_int_eq(mkdir(tmpdir_path("vision-lora"), 0700), 0);
+    snprintf(file, sizeof file, "%s/adapter_model.safetensors", tmpdir_path("vision-lora"));
+    FILE *f = fopen(file, "w");
+    ck_assert(f && ftruncate(fileno(f), 5000) == 0 && fclose(f) == 0);
+    ck_assert_uint_eq(media_weights_bytes(st, tmpdir, OPS_F32), rest);
+    safetensors_close(st);
+    golden_path(path, sizeof path, "native_f32", "model.safetensors");
+    st = safetensors_open_file(path, &err);
+    ck_assert_msg(st != NULL, "%s", err.text);
+    const uint64_t towers = media_weights_bytes(st, "/nowhere", OPS_F32);
+    ck_assert_uint_gt(towers, 1000);
+    ck_assert_uint_eq(media_weights_bytes(st, tmpdir, OPS_F32), towers + 5000);
+    safetensors_close(st);
+    tmpdir_remove();
+}
+END_TEST
+
 static void add_the_rest(TCase *tc)
 {
     tcase_add_test(tc, pictures_may_take_turns_after_each_crop);
     tcase_add_test(tc, a_picture_that_is_given_up_leaves_no_trace_in_the_next);
     tcase_add_test(tc, what_the_tower_does_not_implement_is_refused_by_name);
     tcase_add_test(tc, weights_that_do_not_fit_are_refused_by_name);
+    tcase_add_test(tc, what_is_not_the_text_models_is_counted_before_it_is_read);
 }
 
 int main(void)

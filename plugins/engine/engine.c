@@ -168,7 +168,8 @@ static int check_memory(struct engine *e, const struct engine_options *o, struct
     const struct memory_plan plan = memory_plan_make(&e->config, &use);
     const size_t block = (size_t)plan.kv_block;
     const size_t least_blocks = kv_cache_blocks_for(e->max_context);
-    const uint64_t weights = plan.weights, rest = plan.buffers;
+    const uint64_t weights = plan.weights + (o->besides ? o->besides(o->besides_ctx, e->st) : 0);
+    const uint64_t rest = plan.buffers;
     const bool limited = o->device_memory && o->device_memory < left;
     const uint64_t most = limited ? o->device_memory : left;
     const uint64_t for_kv = most > weights + rest ? most - weights - rest : 0;

@@ -32,9 +32,12 @@ struct engine_options {
     struct ops_open device;
     /* 0: the default above.  max_context counts prompt and answer together. */
     size_t max_context, max_batch, prefill_chunk;
-    uint64_t kv_memory;      /* bytes; 0: for ENGINE_DEFAULT_FULL_CONTEXTS, at most max_batch, less
-                                where a device's own memory is short */
-    uint64_t device_memory;  /* bytes that it may take of a device's own; 0: what is free */
+    uint64_t kv_memory;     /* bytes; 0: for ENGINE_DEFAULT_FULL_CONTEXTS, at most max_batch, less
+                               where a device's own memory is short */
+    uint64_t device_memory; /* bytes that it may take of a device's own; 0: what is free */
+    /* Bytes of it that the caller will take for other parts of the checkpoint; NULL: none. */
+    uint64_t (*besides)(void *ctx, const struct safetensors *st);
+    void *besides_ctx;
     enum ops_dtype kv_dtype; /* 0: as the embeddings are stored */
     enum ops_dtype dtype;    /* of the weights; 0, what the checkpoint has, or a compressed form */
     const struct linear_hook *hook; /* NULL: no adapters; must outlive the engine */

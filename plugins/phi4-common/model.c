@@ -259,6 +259,8 @@ llm_status phi4_load(llm_model *m, const llm_sink *sink, llm_error *error)
     struct airlock_error err;
     m->options.progress = progress;
     m->options.progress_ctx = (void *)sink;
+    m->options.besides = m->variant->besides;
+    m->options.besides_ctx = m;
     m->engine = engine_open(&m->options, &err);
     if (!m->engine)
         return phi4_failed(m, error, &err);

@@ -20,6 +20,8 @@ struct phi4_variant {
     const char *const *option_keys;                       /* of "options", ends with NULL */
     int (*init)(llm_model *m, struct airlock_error *err); /* m is zeroed but for its host */
     int (*read_options)(llm_model *m, struct json_object *options, struct airlock_error *err);
+    uint64_t (*besides)(void *m,
+                        const struct safetensors *st);    /* of engine_options, m: llm_model */
     int (*load)(llm_model *m, struct airlock_error *err); /* the engine is open */
     void (*unload)(llm_model *m); /* after init, whatever failed; the engine is still open */
     const struct generate_media_calls *media;

@@ -46,6 +46,7 @@ libvision_la_SOURCES = \
 	plugins/phi4-multimodal/image_crops.c plugins/phi4-multimodal/image_crops.h \
 	plugins/phi4-multimodal/image_resize.c plugins/phi4-multimodal/image_resize.h \
 	plugins/phi4-multimodal/vision_config.c plugins/phi4-multimodal/vision_config.h \
+	plugins/phi4-multimodal/media_bytes.c plugins/phi4-multimodal/media_bytes.h \
 	plugins/phi4-multimodal/vision_weights.c plugins/phi4-multimodal/vision_weights.h \
 	plugins/phi4-multimodal/vision_encoder.c plugins/phi4-multimodal/vision_encoder.h
 libvision_la_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)

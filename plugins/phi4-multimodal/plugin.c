@@ -4,6 +4,7 @@
 
 #include "common/json.h"
 #include "media.h"
+#include "media_bytes.h"
 #include "phi4-common/extensions.h"
 #include "phi4-common/model.h"
 
@@ -74,6 +75,12 @@ static void warn_of_missing(const llm_model *m, const struct media *media)
             m->host->log(m->host, LLM_LOG_WARNING, lines[k], strlen(lines[k]));
 }
 
+static uint64_t besides(void *ctx, const struct safetensors *st)
+{
+    const llm_model *m = ctx;
+    return media_weights_bytes(st, m->dir, m->ops->act);
+}
+
 static int load(llm_model *m, struct airlock_error *err)
 {
     struct multimodal *own = m->media;
@@ -121,6 +128,7 @@ static const struct phi4_variant variant = { .name = "phi4-multimodal",
                                              .option_keys = option_keys,
                                              .init = init,
                                              .read_options = read_options,
+                                             .besides = besides,
                                              .load = load,
                                              .unload = unload,
                                              .media = &calls };
