@@ -101,7 +101,7 @@ static int look_at_images(struct media *m, const struct media_file *files,
         tokens += q->tokens[i];
         if (tokens >= engine_max_context(m->engine))
             return airlock_error_set(err, AIRLOCK_E_REQUEST,
-                                     "images[0] to images[%zu] have %zu tokens; this model's "
+                                     "the pictures up to images[%zu] have %zu tokens; this model's "
                                      "context holds %zu, prompt and answer together",
                                      i, tokens, engine_max_context(m->engine));
     }
