@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The instruction that Phi-4-multimodal's word error rates of the Open ASR leaderboard were
- * measured with. */
+/* What the Open ASR leaderboard asks Phi-4-multimodal (its phi/run_phi4_multimodal.sh), word for
+ * word. */
 #define INSTRUCTION "<|audio_1|>Transcribe the audio clip into text."
 
 enum { PROMPT_BYTES = 64 << 10, NUMBER_BYTES = 32 };
