@@ -129,12 +129,44 @@ START_TEST(the_valid_patches_of_the_crops_are_a_corner_of_the_canvas)
 }
 END_TEST
 
+START_TEST(a_tile_without_padding_that_is_alone_is_crop_0_to_the_bit)
+{
+    static const struct {
+        size_t w, h;
+        bool repeats;
+    } sizes[] = { { 448, 448, true },  { 100, 100, true },
+                  { 440, 448, true }, /* white, no padding */
+                  { 448, 400, false }, { 400, 448, false },
+                  { 896, 448, false }, { 448, 449, false },
+                  { 900, 900, false } };
+    float *crop = malloc(2 * IMAGE_CROP_FLOATS * sizeof *crop);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        struct image_canvas c;
+        struct airlock_error err;
+        size_t rows, cols;
+        uint8_t *rgb = picture(sizes[s].w, sizes[s].h);
+        ck_assert_int_eq(image_canvas_make(&c, rgb, sizes[s].w, sizes[s].h, &err), 0);
+        ck_assert(!image_crop_repeats(&c.plan, 0) && !image_crop_repeats(&c.plan, 2));
+        ck_assert_msg(image_crop_repeats(&c.plan, 1) == sizes[s].repeats, "case %zu", s);
+        image_crop(&c, 0, crop);
+        image_crop(&c, 1, crop + IMAGE_CROP_FLOATS);
+        image_crop_valid(&c.plan, 1, &rows, &cols);
+        ck_assert((memcmp(crop, crop + IMAGE_CROP_FLOATS, IMAGE_CROP_FLOATS * sizeof *crop) == 0 &&
+                   rows == IMAGE_PATCHES && cols == IMAGE_PATCHES) == sizes[s].repeats);
+        image_canvas_free(&c);
+        free(rgb);
+    }
+    free(crop);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         plans_of_all_sizes_are_those_of_the_reference,
         the_canvas_has_the_bytes_of_pillow_and_crop_0_the_numbers_of_pytorch,
         the_valid_patches_of_the_crops_are_a_corner_of_the_canvas,
+        a_tile_without_padding_that_is_alone_is_crop_0_to_the_bit,
         NULL,
     };
     return suite_run("image_crops", tests);

@@ -12,6 +12,7 @@
 
 #include "common/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,14 @@ static inline size_t image_n_crops(const struct image_plan *p)
 
 /* Crop i as [3, IMAGE_CROP, IMAGE_CROP] numbers x / 255 normalised to -1 .. 1. */
 void image_crop(const struct image_canvas *c, size_t i, float *out);
+
+/* Whether crop i is crop 0 once more, to the bit and with the same patches: the only tile of a
+ * canvas without padding, which is not squeezed. */
+static inline bool image_crop_repeats(const struct image_plan *p, size_t i)
+{
+    return i == 1 && p->cols * p->rows == 1 && p->valid_cols == IMAGE_PATCHES &&
+           p->valid_rows == IMAGE_PATCHES;
+}
 
 /* Patches of crop i that are not padding: the first *rows rows and *cols columns. */
 void image_crop_valid(const struct image_plan *p, size_t i, size_t *rows, size_t *cols);

@@ -212,6 +212,15 @@ static int pool(struct vision_encoder *e, struct airlock_error *err)
     return 0;
 }
 
+/* The features of crop 0 are those of the next one as well. */
+static void repeat_features(struct vision_encoder *e)
+{
+    const size_t n = FEATURES * e->w->hidden;
+    float *features = e->job->features;
+    memcpy(features + e->job->next_crop * n, features, n * sizeof *features);
+    e->job->next_crop++;
+}
+
 /* ---- features to embeddings ------------------------------------------------------------------ */
 
 /* Row of the picture's sequence: tiles, glb_GN, crop 0. */
@@ -268,6 +277,10 @@ int vision_encoder_step(struct vision_encoder *e, struct vision_job *job, struct
             return -1;
         job->done = job->next_token == job->canvas->plan.tokens;
         return !job->done;
+    }
+    if (image_crop_repeats(&job->canvas->plan, job->next_crop)) {
+        repeat_features(e);
+        return 1;
     }
     const struct vision_layer *l = &e->w->layers[job->next_half / 2];
     if (job->next_half == 0 && embed(e, err))
