@@ -1,6 +1,8 @@
 /* test_ops_full.c - what ops.h promises of bidirectional attention: segments, key masks, bias. */
 #include "ops_fixture.h"
 
+#include "ops/cpu/convert.h"
+
 #include <math.h>
 
 /* One problem: q, k and v as parts of one product's rows, as the vision tower has them, or each by
@@ -90,7 +92,7 @@ static void check_row(const struct ops_full *a, size_t begin, size_t end, size_t
     }
     for (size_t d = 0; d < a->head_dim; d++)
         assert_near((double)got[d], sum > 0 ? out[d] / sum : 0,
-                    ldexp(largest, testing_cuda() ? -7 : -14), "o", d);
+                    ldexp(largest, a->rounded || testing_cuda() ? -7 : -14), "o", d);
 }
 
 static void check_full(const struct ops_full *a)
@@ -101,20 +103,38 @@ static void check_full(const struct ops_full *a)
                 check_row(a, (size_t)a->first_row[s], (size_t)a->first_row[s + 1], r, h);
 }
 
+/* Set N_SETS is the default with rounding allowed: its q, k and v are bf16 here, so that only the
+ * probabilities are rounded. */
+static struct ops_device *open_set_or_rounded(int set, unsigned threads, struct full_case *c)
+{
+    const struct ops_open how = { .threads = threads };
+    const char *why = NULL;
+    if (set < N_SETS)
+        return open_set(set, threads);
+    for (size_t i = 0; i < c->a.rows * c->a.q_stride; i++)
+        c->qkv[i] = bf16_to_float(float_to_bf16(c->qkv[i]));
+    c->a.rounded = true;
+    struct ops_device *dev = ops_tested()->open(&how, &why);
+    ck_assert_msg(dev != NULL, "%s", why);
+    return dev;
+}
+
 static const size_t geometries[][2] = { { 3, 72 }, { 2, 64 }, { 4, 5 }, { 1, 128 }, { 1, 1 } };
-enum { N_GEOMETRIES = sizeof geometries / sizeof *geometries };
+enum { N_GEOMETRIES = sizeof geometries / sizeof *geometries, ALL_SETS = N_SETS + 1 };
 
 /* _i: set, geometry, bias, mask.  Segments of less and more than a chunk, one row, and none. */
 START_TEST(full_attention_is_within_the_allowed_error)
 {
     const int32_t rows[] = { 1, 25, 0, 300, 128 };
-    const size_t *g = geometries[_i / N_SETS % N_GEOMETRIES];
-    const int variant = _i / N_SETS / N_GEOMETRIES;
-    struct ops_device *dev = open_set(_i % N_SETS, 2);
-    if (!dev)
-        return;
+    const size_t *g = geometries[_i / ALL_SETS % N_GEOMETRIES];
+    const int variant = _i / ALL_SETS / N_GEOMETRIES;
     struct full_case c;
     full_case_make(&c, g[0], g[1], 5, rows, variant & 1, variant & 2);
+    struct ops_device *dev = open_set_or_rounded(_i % ALL_SETS, 2, &c);
+    if (!dev) {
+        full_case_free(&c);
+        return;
+    }
     ck_assert_int_eq(ops_tested()->attention_full(dev, &c.a), OPS_OK);
     check_full(&c.a);
     full_case_free(&c);
@@ -125,11 +145,13 @@ END_TEST
 START_TEST(a_key_that_is_not_seen_does_not_matter_and_without_any_the_rows_are_zero)
 {
     const int32_t rows[] = { 40, 7 };
-    struct ops_device *dev = open_set(_i, 1);
-    if (!dev)
-        return;
     struct full_case c;
     full_case_make(&c, 2, 24, 2, rows, true, true);
+    struct ops_device *dev = open_set_or_rounded(_i, 1, &c);
+    if (!dev) {
+        full_case_free(&c);
+        return;
+    }
     memset(c.seen + 40, 0, 7);
     for (size_t r = 0; r < 47; r++)
         for (size_t i = 0; i < 2 * 48 && !c.seen[r]; i++)
@@ -149,7 +171,7 @@ START_TEST(a_segment_has_the_same_bits_alone_in_company_and_with_any_number_of_t
     struct full_case c;
     full_case_make(&c, 3, 40, 3, rows, true, true);
     float *alone = fenced(328 * 120 * sizeof *alone);
-    struct ops_device *dev = open_set(_i, 1);
+    struct ops_device *dev = open_set_or_rounded(_i, 1, &c);
     if (!dev) {
         full_case_free(&c);
         fence_free(alone);
@@ -170,7 +192,7 @@ START_TEST(a_segment_has_the_same_bits_alone_in_company_and_with_any_number_of_t
         ck_assert_int_eq(ops_tested()->attention_full(dev, &one), OPS_OK);
     }
     ops_tested()->close(dev);
-    dev = open_set(_i, 3);
+    dev = open_set_or_rounded(_i, 3, &c);
     ck_assert_int_eq(ops_tested()->attention_full(dev, &c.a), OPS_OK);
     assert_same_floats(c.o, alone, 328 * 120, "o");
     ops_tested()->close(dev);
@@ -217,11 +239,12 @@ END_TEST
 static void add(TCase *tc)
 {
     tcase_add_loop_test(tc, full_attention_is_within_the_allowed_error, 0,
-                        N_SETS * N_GEOMETRIES * 4);
+                        ALL_SETS * N_GEOMETRIES * 4);
     tcase_add_loop_test(
-        tc, a_key_that_is_not_seen_does_not_matter_and_without_any_the_rows_are_zero, 0, N_SETS);
-    tcase_add_loop_test(
-        tc, a_segment_has_the_same_bits_alone_in_company_and_with_any_number_of_threads, 0, N_SETS);
+        tc, a_key_that_is_not_seen_does_not_matter_and_without_any_the_rows_are_zero, 0, ALL_SETS);
+    tcase_add_loop_test(tc,
+                        a_segment_has_the_same_bits_alone_in_company_and_with_any_number_of_threads,
+                        0, ALL_SETS);
     tcase_add_loop_test(tc, wrong_shapes_are_refused_and_touch_nothing, 0, N_SETS);
 }
 

@@ -177,6 +177,7 @@ struct ops_full {
     const float *relative;
     size_t reach;
     float scale;
+    bool rounded; /* q, k, v and the probabilities may be rounded to bf16, as they are on CUDA */
 };
 
 enum { OPS_FULL_MAX_DIM = 128 };
@@ -406,7 +407,7 @@ struct ops {
      * of the segment of (q_i . k_j * scale + relative bias), times v_j.  A row whose segment has no
      * seen key gets zeros.  Rows whose own key is not seen are computed like the others.
      * Softmax and sums in float32.  Error: relative to max |v| 2^-14 on the CPU, 2^-7 on CUDA (see
-     * attention).  On CUDA what first_row says is the caller's to check.
+     * attention) and with rounded (against exact sums over the rounded q, k and v).  On CUDA what first_row says is the caller's to check.
      */
     enum ops_status (*attention_full)(struct ops_device *dev, const struct ops_full *a);
 

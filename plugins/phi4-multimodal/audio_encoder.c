@@ -310,7 +310,8 @@ static int attend(struct audio_encoder *e, const struct audio_block *b, struct a
                                 .max_rows = rows,
                                 .relative = e->w->relative,
                                 .reach = e->w->reach,
-                                .scale = 1.0f / sqrtf((float)(hidden / e->config->num_heads)) };
+                                .scale = 1.0f / sqrtf((float)(hidden / e->config->num_heads)),
+                                .rounded = b->q.w.dtype == OPS_BF16 };
     OP(layernorm, e->t, e->x, &b->norm_attention.w, &b->norm_attention.b, rows, hidden, 1e-5f);
     TRY(linear(e, e->q, e->t, &b->q, rows, err));
     TRY(linear(e, e->k, e->t, &b->k, rows, err));

@@ -173,7 +173,8 @@ static int attend(struct vision_encoder *e, const struct vision_layer *l, struct
                                 .rows = PATCHES,
                                 .max_rows = PATCHES,
                                 .key_seen = e->seen,
-                                .scale = 1.0f / sqrtf((float)(hidden / heads)) };
+                                .scale = 1.0f / sqrtf((float)(hidden / heads)),
+                                .rounded = l->q.w.dtype == OPS_BF16 };
     OP(attention_full, &a);
     if (linear(e, e->q, e->y, &l->out, PATCHES, err))
         return -1;

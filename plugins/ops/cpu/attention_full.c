@@ -5,12 +5,22 @@
  * seen, in their order: chunks of CPU_CHUNK_TOKENS of them, folded from left to right.  Keys and
  * values are packed once for all queries, the keys of a chunk turned to [head_dim, keys], so that
  * both products are sums over rows, which need no folding of lanes.
+ *
+ * With rounded kernels (rounded.h) keys are the weights of the first product, values, two keys a
+ * pair, those of the second; softmax and the folding of chunks stay float32.
  */
 #include "cpu_ops.h"
 
 #include "convert.h"
+#include "rounded.h"
 
-enum { QUERIES = 48, MAX_DIM = OPS_FULL_MAX_DIM, KEYS = CPU_CHUNK_TOKENS };
+enum {
+    QUERIES = 42, /* whole tiles of either kind */
+    MAX_DIM = OPS_FULL_MAX_DIM,
+    KEYS = CPU_CHUNK_TOKENS,
+    WIDTH = CPU_ROUNDED_WIDTH,
+    ROWS = CPU_ROUNDED_ROWS
+};
 
 /* One task's memory. */
 struct scratch {
@@ -18,12 +28,15 @@ struct scratch {
     float chunk[QUERIES][MAX_DIM]; /* weighted values of the chunk */
     float o[QUERIES][MAX_DIM];     /* of all chunks so far */
     float max[QUERIES], sum[QUERIES];
+    uint32_t q[QUERIES * MAX_DIM / 2], p[QUERIES * KEYS / 2]; /* tiles, rounded */
 };
 _Static_assert(sizeof(struct scratch) <= CPU_TASK_SCRATCH, "scratch of a task");
 _Static_assert(MAX_DIM % CPU_BLOCK == 0 && KEYS % CPU_BLOCK == 0, "whole blocks");
+_Static_assert(QUERIES % ROWS == 0 && MAX_DIM % 2 == 0 && KEYS % WIDTH == 0, "whole tiles");
 
 struct full {
     const struct cpu_kernels *kernels;
+    const struct cpu_rounded_kernels *rounded; /* NULL: nothing is rounded */
     const struct ops_full *a;
     size_t padded;   /* head_dim, in blocks */
     size_t n_chunks; /* of all segments */
@@ -31,6 +44,9 @@ struct full {
     size_t *first;   /* [n_segments + 1] chunk of a segment */
     float *k;        /* [n_heads][n_chunks][head_dim, KEYS] */
     float *v;        /* [n_heads][n_chunks][KEYS, padded] */
+    /* rounded: panels instead */
+    uint32_t *keys;   /* [n_heads][n_chunks][KEYS / WIDTH][pairs of head_dim, WIDTH] */
+    uint32_t *values; /* [n_heads][n_chunks][padded / WIDTH][KEYS / 2, WIDTH] */
 };
 
 /* Queries done together: rows of one segment, one head. */
@@ -42,6 +58,11 @@ struct queries {
 static size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t pairs_of(size_t n)
+{
+    return (n + 1) / 2;
 }
 
 static size_t segment_rows(const struct ops_full *a, size_t segment)
@@ -98,25 +119,91 @@ static void pack_item(void *arg, size_t item, void *scratch)
     }
 }
 
+/* The same, rounded. */
+static void pack_rounded_item(void *arg, size_t item, void *scratch)
+{
+    (void)scratch;
+    const struct full *f = arg;
+    const struct ops_full *a = f->a;
+    const size_t dim = a->head_dim, head = item / f->n_chunks;
+    const size_t *chunk = f->chunk + item % f->n_chunks * (1 + KEYS), n = chunk[0];
+    uint32_t *keys = f->keys + item * pairs_of(dim) * KEYS;
+    uint32_t *values = f->values + item * f->padded * KEYS / 2;
+    const float *row[KEYS] = { NULL };
+    for (size_t j = 0; j < n; j++)
+        row[j] = (const float *)a->k + chunk[1 + j] * a->k_stride + head * dim;
+    for (size_t j = 0; j < n; j += WIDTH, keys += pairs_of(dim) * WIDTH)
+        f->rounded->pack_keys(keys, row + j, min_size(WIDTH, n - j), dim);
+    for (size_t d = 0; d < dim; d += WIDTH, values += WIDTH * KEYS / 2) {
+        for (size_t j = 0; j < n; j++)
+            row[j] = (const float *)a->v + chunk[1 + j] * a->v_stride + head * dim + d;
+        f->rounded->pack_values(values, row, n, min_size(WIDTH, dim - d));
+    }
+}
+
 /* ---- queries --------------------------------------------------------------------------------- */
 
-/* scores = q k^T, and with a bias scale q k^T + bias */
-static void score(const struct full *f, const struct queries *q, struct scratch *s, size_t c)
+/* y = tiles x panels, width columns of them; y_stride floats between its rows. */
+static void multiply_rounded(const struct full *f, float *y, size_t y_stride, size_t rows,
+                             const uint32_t *tiles, const uint32_t *panels, size_t panel_pairs,
+                             size_t pairs, size_t width)
+{
+    struct cpu_rounded_dot d = { .y_stride = y_stride, .pairs = pairs };
+    for (size_t n = 0; n < width; n += WIDTH) {
+        d.panel = panels + n * panel_pairs;
+        d.width = min_size(WIDTH, width - n);
+        for (size_t r = 0; r < rows; r += ROWS) {
+            d.y = y + r * y_stride + n;
+            d.tile = tiles + r * pairs;
+            d.rows = min_size(ROWS, rows - r);
+            f->rounded->dot(&d);
+        }
+    }
+}
+
+static void pack_tiles(const struct full *f, uint32_t *tiles, const float *x, size_t x_stride,
+                       size_t rows, size_t k)
+{
+    for (size_t r = 0; r < rows; r += ROWS)
+        f->rounded->pack_tile(tiles + r * pairs_of(k), x + r * x_stride, x_stride,
+                              min_size(ROWS, rows - r), k);
+}
+
+static const float *first_query(const struct ops_full *a, const struct queries *q)
+{
+    return (const float *)a->q + q->first * a->q_stride + q->head * a->head_dim;
+}
+
+/* scores = q k^T of the n keys of a chunk */
+static void multiply_keys(const struct full *f, const struct queries *q, struct scratch *s,
+                          size_t c, size_t n)
 {
     const struct ops_full *a = f->a;
-    const size_t *chunk = f->chunk + c * (1 + KEYS);
+    const size_t pairs = pairs_of(a->head_dim), packed = q->head * f->n_chunks + c;
+    if (f->rounded) {
+        multiply_rounded(f, s->scores[0], KEYS, q->n, s->q, f->keys + packed * pairs * KEYS, pairs,
+                         pairs, n);
+        return;
+    }
     const struct cpu_mix m = { .o = s->scores[0],
                                .o_stride = KEYS,
-                               .p = (const float *)a->q + q->first * a->q_stride +
-                                    q->head * a->head_dim,
+                               .p = first_query(a, q),
                                .p_stride = a->q_stride,
                                .queries = q->n,
-                               .v = f->k + (q->head * f->n_chunks + c) * a->head_dim * KEYS,
+                               .v = f->k + packed * a->head_dim * KEYS,
                                .dtype = OPS_F32,
                                .tokens = a->head_dim,
                                .dim = KEYS };
     memset(s->scores, 0, q->n * sizeof s->scores[0]);
     f->kernels->mix(&m);
+}
+
+/* The same, and with a bias scale q k^T + bias. */
+static void score(const struct full *f, const struct queries *q, struct scratch *s, size_t c)
+{
+    const struct ops_full *a = f->a;
+    const size_t *chunk = f->chunk + c * (1 + KEYS);
+    multiply_keys(f, q, s, c, chunk[0]);
     if (!a->relative)
         return;
     const ptrdiff_t reach = (ptrdiff_t)a->reach;
@@ -130,6 +217,31 @@ static void score(const struct full *f, const struct queries *q, struct scratch 
     }
 }
 
+/* chunk = probabilities x values */
+static void multiply_values(const struct full *f, const struct queries *q, struct scratch *s,
+                            size_t c, size_t n)
+{
+    const size_t packed = q->head * f->n_chunks + c, dim = f->a->head_dim;
+    if (f->rounded) {
+        pack_tiles(f, s->p, s->scores[0], KEYS, q->n, n);
+        multiply_rounded(f, s->chunk[0], MAX_DIM, q->n, s->p,
+                         f->values + packed * f->padded * KEYS / 2, KEYS / 2, pairs_of(n), dim);
+        return;
+    }
+    const struct cpu_mix m = { .o = s->chunk[0],
+                               .o_stride = MAX_DIM,
+                               .p = s->scores[0],
+                               .p_stride = KEYS,
+                               .queries = q->n,
+                               .v = f->v + packed * f->padded * KEYS,
+                               .dtype = OPS_F32,
+                               .tokens = n,
+                               .dim = f->padded };
+    for (size_t i = 0; i < q->n; i++)
+        memset(s->chunk[i], 0, f->padded * sizeof(float));
+    f->kernels->mix(&m);
+}
+
 static void do_chunk(const struct full *f, const struct queries *q, struct scratch *s, size_t c)
 {
     const struct ops_full *a = f->a;
@@ -137,22 +249,11 @@ static void do_chunk(const struct full *f, const struct queries *q, struct scrat
     float max[QUERIES], sum[QUERIES];
 
     score(f, q, s, c);
-    for (size_t i = 0; i < q->n; i++) {
-        f->kernels->softmax(s->scores[i], n, a->relative ? 1.0f : a->scale, &max[i], &sum[i]);
-        memset(s->chunk[i], 0, f->padded * sizeof(float));
-    }
-    const struct cpu_mix m = { .o = s->chunk[0],
-                               .o_stride = MAX_DIM,
-                               .p = s->scores[0],
-                               .p_stride = KEYS,
-                               .queries = q->n,
-                               .v = f->v + (q->head * f->n_chunks + c) * f->padded * KEYS,
-                               .dtype = OPS_F32,
-                               .tokens = n,
-                               .dim = f->padded };
-    f->kernels->mix(&m);
     for (size_t i = 0; i < q->n; i++)
-        cpu_softmax_fold(s->o[i], &s->max[i], &s->sum[i], s->chunk[i], max[i], sum[i], f->padded);
+        f->kernels->softmax(s->scores[i], n, a->relative ? 1.0f : a->scale, &max[i], &sum[i]);
+    multiply_values(f, q, s, c, n);
+    for (size_t i = 0; i < q->n; i++)
+        cpu_softmax_fold(s->o[i], &s->max[i], &s->sum[i], s->chunk[i], max[i], sum[i], a->head_dim);
 }
 
 static void attend(const struct full *f, const struct queries *q, struct scratch *s)
@@ -164,6 +265,8 @@ static void attend(const struct full *f, const struct queries *q, struct scratch
         s->max[i] = -INFINITY;
         s->sum[i] = 0.0f;
     }
+    if (f->rounded)
+        pack_tiles(f, s->q, first_query(a, q), a->q_stride, q->n, dim);
     for (size_t c = f->first[q->segment]; c < f->first[q->segment + 1]; c++)
         do_chunk(f, q, s, c);
     for (size_t i = 0; i < q->n; i++) {
@@ -215,13 +318,15 @@ static bool reserve(struct ops_device *dev, struct full *f, size_t chunks)
     const struct ops_full *a = f->a;
     const size_t keys = a->n_heads * chunks * KEYS; /* below the bytes of q, k and v */
     const size_t lists = chunks * (1 + KEYS) + a->n_segments + 1;
-    const size_t k_bytes = keys * a->head_dim * sizeof(float);
-    const size_t v_bytes = keys * f->padded * sizeof(float);
+    const size_t k_bytes = keys * (f->rounded ? pairs_of(a->head_dim) : a->head_dim) * 4;
+    const size_t v_bytes = keys * (f->rounded ? f->padded / 2 : f->padded) * 4;
     if (!cpu_scratch_reserve(&dev->packed, k_bytes + v_bytes + lists * sizeof(size_t)))
         return false;
     char *at = dev->packed.data;
     f->k = (float *)(void *)at;
     f->v = (float *)(void *)(at + k_bytes);
+    f->keys = (uint32_t *)(void *)at;
+    f->values = (uint32_t *)(void *)(at + k_bytes);
     f->chunk = (size_t *)(void *)(at + k_bytes + v_bytes);
     f->first = f->chunk + chunks * (1 + KEYS);
     return true;
@@ -239,13 +344,17 @@ enum ops_status cpu_attention_full(struct ops_device *dev, const struct ops_full
         chunks += (segment_rows(a, s) + KEYS - 1) / KEYS;
         scores += rows * rows;
     }
-    struct full f = { .kernels = dev->kernels, .a = a, .padded = cpu_padded(a->head_dim) };
+    struct full f = { .kernels = dev->kernels,
+                      .rounded = a->rounded ? dev->rounded : NULL,
+                      .a = a,
+                      .padded = cpu_padded(a->head_dim) };
     if (!reserve(dev, &f, chunks))
         return OPS_E_MEMORY;
     const double width = (double)(a->n_heads * a->head_dim);
     list_keys(&f);
     f.n_chunks = f.first[a->n_segments];
-    cpu_parallel(dev, f.n_chunks * a->n_heads, 2.0 * (double)a->rows * width, pack_item, &f);
+    cpu_parallel(dev, f.n_chunks * a->n_heads, 2.0 * (double)a->rows * width,
+                 f.rounded ? pack_rounded_item : pack_item, &f);
     cpu_parallel(dev, tiles * a->n_heads, 2.0 * scores * width, attention_item, &f);
     return OPS_OK;
 }

@@ -33,6 +33,11 @@ struct cpu_rounded_kernels {
     void (*pack_tile)(uint32_t *tile, const float *x, size_t x_stride, size_t rows, size_t k);
     /* w: rows of k bf16 numbers, w_stride apart. */
     void (*pack_panel)(uint32_t *panel, const uint16_t *w, size_t w_stride, size_t rows, size_t k);
+    /* The same of w in float32, rounded. */
+    void (*pack_keys)(uint32_t *panel, const float *const *w, size_t rows, size_t k);
+    /* A panel whose pair p is row 2 p and row 2 p + 1: the weights are the columns, n of them.  A
+     * row that is NULL is zeros. */
+    void (*pack_values)(uint32_t *panel, const float *const *row, size_t rows, size_t n);
     void (*dot)(const struct cpu_rounded_dot *d);
 };
 
