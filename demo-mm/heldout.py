@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import collections
 import json
 import random
 import sys
@@ -60,6 +61,33 @@ def request(made, model, container):
         if made[name]:
             body[name] = [base64.b64encode(file).decode() for file in made[name]]
     return body
+
+
+class Tally:
+    """Counts right answers by kind, and prints the first `show` wrong ones, each line behind `mark`."""
+
+    def __init__(self, least, show, mark=""):
+        self.least, self.show, self.mark = least, show, mark
+        self.right, self.total = collections.Counter(), collections.Counter()
+
+    def add(self, made, got):
+        """An answer is right when it is the expected one, character for character."""
+        self.total[made["kind"]] += 1
+        self.right[made["kind"]] += got == made["answer"]
+        if got != made["answer"] and self.show > 0:
+            self.show -= 1
+            asked = made["messages"][-1]["content"]
+            print(f"{self.mark}wrong ({made['kind']}): {asked!r} -> {got!r}, not {made['answer']!r}", flush=True)
+
+    def enough(self):
+        """Prints the shares; true when something was asked and each kind reaches the least."""
+        enough = bool(self.total)
+        for kind, total in self.total.items():
+            share = self.right[kind] / total
+            enough = enough and share >= self.least
+            print(f"{self.mark}{kind:10} {self.right[kind]:4} of {total:4} right, {100 * share:6.2f} %"
+                  f"{'' if share >= self.least else ', TOO FEW'}", flush=True)
+        return enough
 
 
 def write_examples(folder, seed):

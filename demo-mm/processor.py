@@ -46,7 +46,9 @@ def crops(image):
     """Returns crops [1 + tiles, 3, 448, 448], the squeezed view first, and (valid rows, columns) of patches of each."""
     pixels, valid_rows, valid_cols = canvas(image)
     rows, cols = pixels.shape[1] // CROP, pixels.shape[2] // CROP
-    squeezed = torch.nn.functional.interpolate(pixels[None], size=(CROP, CROP), mode="bicubic")
+    squeezed = pixels[None]
+    if rows * cols > 1:
+        squeezed = torch.nn.functional.interpolate(squeezed, size=(CROP, CROP), mode="bicubic")
     tiles = pixels.reshape(3, rows, CROP, cols, CROP).permute(1, 3, 0, 2, 4).reshape(-1, 3, CROP, CROP)
     valid = [(32, 32)] + [(max(0, min(32, valid_rows - 32 * r)), max(0, min(32, valid_cols - 32 * c)))
                           for r in range(rows) for c in range(cols)]

@@ -4,7 +4,6 @@
 demo-mm/heldout.py draws them here, with Python's standard library; demo-mm/README.md says what training never saw.
 Negative control: with another's picture most answers are wrong, so it is the picture that is answered.
 """
-import collections
 import concurrent.futures
 import json
 import os
@@ -40,24 +39,14 @@ def misled(items):
 
 def main():
     items = list(heldout.items(SEED, OF_EACH))
-    right, total = collections.Counter(), collections.Counter()
+    tally = heldout.Tally(LEAST, len(items), "# ")
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         for item, got in zip(items, pool.map(ask, items)):
-            total[item["kind"]] += 1
-            if got == item["answer"]:
-                right[item["kind"]] += 1
-            else:
-                print("# %s: %r -> %r instead of %r" %
-                      (item["kind"], item["messages"][-1]["content"], got, item["answer"]))
-    bad = not total
-    for kind in sorted(total):
-        share = right[kind] / total[kind]
-        bad = bad or share < LEAST
-        print("# %s: %d of %d right (%.1f %%)%s" % (kind, right[kind], total[kind], 100 * share,
-                                                   "" if share >= LEAST else ", too few"))
+            tally.add(item, got)
+    enough = tally.enough()
     same, asked = misled(items)
     print("# with another's picture: %d of %d answers stay right" % (same, asked))
-    return 1 if bad or same > asked // 2 else 0
+    return 0 if enough and same <= asked // 2 else 1
 
 
 if __name__ == "__main__":
