@@ -1,6 +1,7 @@
 # audio.mk - tests of the audio half of plugins/phi4-multimodal, and of media in a prompt.
 EXTRA_DIST += tests/golden/audio tests/oracle/audio_golden.py \
-	tests/golden/audio_encoder tests/oracle/audio_encoder_golden.py
+	tests/golden/audio_encoder tests/oracle/audio_encoder_golden.py \
+	tests/oracle/compare_random_multimodal.py
 if HAVE_SOUND
 if HAVE_CHECK
 audio_tests = tests/test_audio_decode tests/test_audio_features tests/test_audio_encoder
@@ -33,6 +34,13 @@ tests_test_media_prompt_CFLAGS = $(AM_CFLAGS) $(CHECK_CFLAGS)
 tests_test_media_prompt_LDADD = libmediaprompt.la libengine.la libbase.la $(CHECK_LIBS)
 endif
 if HAVE_MEDIA
+# The tool that tests/oracle/compare_random_multimodal.py drives.
+check_PROGRAMS += tests/media_tool
+tests_media_tool_SOURCES = tests/media_tool.c
+tests_media_tool_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
+tests_media_tool_LDADD = libaudioclips.la libvision.la libspeech.la libmediaclient.la libmediaprompt.la libengine.la \
+	libops.la libbase.la
+EXTRA_tests_media_tool_DEPENDENCIES = airlock-media-worker plugins/phi4-multimodal.la
 if HAVE_CHECK
 check_PROGRAMS += tests/test_audio_clips
 TESTS += tests/test_audio_clips

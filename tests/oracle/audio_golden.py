@@ -14,7 +14,6 @@ import sys
 import numpy as np
 import scipy.signal
 import soundfile
-import soxr
 import torch
 from transformers import Phi4MultimodalFeatureExtractor
 
@@ -41,6 +40,8 @@ def mono16k(path):
     if rate % 16000 == 0:
         x = scipy.signal.resample_poly(x, 1, rate // 16000)
     elif rate != 8000:
+        import soxr  # for these rates only
+
         x = soxr.resample(x, rate, 16000, "HQ")
     return x.astype(np.float32), 8000 if rate == 8000 else 16000
 
