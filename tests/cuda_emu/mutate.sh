@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 export top_srcdir=$top top_builddir=$build
 survivors=0
 
-# FILE | sed command | the test that should fail
+# FILE | sed command (no |: write . or \x7c) | the test that should fail
 mutants() {
     cat <<'LIST'
 rows.cu|s/i < cols; i += ROW_THREADS \* WIDTH/i <= cols; i += ROW_THREADS * WIDTH/|rows
@@ -70,7 +70,7 @@ packed_gemv.cu|s/first + o < m.rows ? first + o : m.rows - 1/first + o/|quant
 packed_gemv.cu|s/column \/ QUANT_GROUP\]/column \/ QUANT_GROUP + 1]/|quant
 packed_gemv.cu|s/words\[o\] + eight \* WORDS/words[o]/|quant
 packed_gemv.cu|s/!ALIGNED \&\& c + i < k/!ALIGNED \&\& c + i <= k/|quant
-packed_gemv.cu|s/(unsigned)r >= rows || first/(unsigned)r > rows || first/|quant
+packed_gemv.cu|s/(unsigned)r >= rows .. first/(unsigned)r > rows \x7c\x7c first/|quant
 packed_gemv.cu|s/if (ROWS > 1 \&\& (unsigned)r >= rows)/if (ROWS > 1 \&\& (unsigned)r > rows)/|quant
 matmul.cu|s/(all->y) + done \* out/(all->y) + (done + 1) * out/|quant
 lora.cu|s/at < a.in; at += WARP_LANES \* WIDTH/at + WIDTH < a.in; at += WARP_LANES * WIDTH/|matmul
