@@ -48,7 +48,7 @@ ops_cuda_fixture = $(ops_fixture) tests/ops_cuda_face.c tests/ops_cuda_face.h
 EMU_TESTS = tests/cuda_emu/test_ops_matmul tests/cuda_emu/test_ops_attention tests/cuda_emu/test_ops_rows \
 	tests/cuda_emu/test_ops_invariance tests/cuda_emu/test_ops_sample tests/cuda_emu/test_decode_graphs \
 	tests/cuda_emu/test_residents tests/cuda_emu/test_tune tests/cuda_emu/test_ops_encoder tests/cuda_emu/test_ops_full \
-	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_ops_quant \
+	tests/cuda_emu/test_ops_conv tests/cuda_emu/test_ops_quant tests/cuda_emu/test_ops_fp8 \
 	tests/cuda_emu/test_quality tests/cuda_emu/test_logits tests/cuda_emu/test_phi4_mini
 check_PROGRAMS += $(EMU_TESTS)
 TESTS += $(EMU_TESTS)
@@ -111,6 +111,11 @@ tests_cuda_emu_test_ops_quant_CPPFLAGS = $(ops_cuda_cppflags)
 tests_cuda_emu_test_ops_quant_CFLAGS = $(emu_cflags)
 tests_cuda_emu_test_ops_quant_LDFLAGS = $(emu_ldflags)
 tests_cuda_emu_test_ops_quant_LDADD = $(emu_ldadd)
+tests_cuda_emu_test_ops_fp8_SOURCES = tests/test_ops_fp8.c
+tests_cuda_emu_test_ops_fp8_CPPFLAGS = $(AM_CPPFLAGS) -DCOUNTED_BY_EMULATION
+tests_cuda_emu_test_ops_fp8_CFLAGS = $(emu_cflags)
+tests_cuda_emu_test_ops_fp8_LDFLAGS = $(emu_ldflags) -Wl,-u,ops_cuda
+tests_cuda_emu_test_ops_fp8_LDADD = $(emu_ldadd)
 tests_cuda_emu_test_quality_SOURCES = tests/test_quality.c
 tests_cuda_emu_test_quality_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_cuda_emu_test_quality_CFLAGS = $(emu_cflags)
@@ -180,7 +185,7 @@ if HAVE_CUDA
 GPU_TESTS = tests/gpu/test_ops_matmul tests/gpu/test_ops_attention tests/gpu/test_ops_rows \
 	tests/gpu/test_ops_invariance tests/gpu/test_ops_sample tests/gpu/test_decode_graphs \
 	tests/gpu/test_residents tests/gpu/test_ops_encoder tests/gpu/test_ops_full tests/gpu/test_ops_conv \
-	tests/gpu/test_ops_quant tests/gpu/test_quality tests/gpu/test_logits
+	tests/gpu/test_ops_quant tests/gpu/test_ops_fp8 tests/gpu/test_quality tests/gpu/test_logits
 check_PROGRAMS += $(GPU_TESTS)
 TESTS += $(GPU_TESTS)
 check_LTLIBRARIES += libceilings.la
@@ -239,6 +244,9 @@ tests_gpu_test_ops_quant_SOURCES = tests/test_ops_quant.c $(ops_cuda_fixture)
 tests_gpu_test_ops_quant_CPPFLAGS = $(ops_cuda_cppflags)
 tests_gpu_test_ops_quant_CFLAGS = $(gpu_cflags)
 tests_gpu_test_ops_quant_LDADD = libops.la $(CHECK_LIBS) -lm
+tests_gpu_test_ops_fp8_SOURCES = tests/test_ops_fp8.c
+tests_gpu_test_ops_fp8_CFLAGS = $(gpu_cflags)
+tests_gpu_test_ops_fp8_LDADD = libops.la $(CHECK_LIBS) -lm
 tests_gpu_test_quality_SOURCES = tests/test_quality.c
 tests_gpu_test_quality_CPPFLAGS = $(AM_CPPFLAGS) -DFORWARD_DEVICE='"cuda"'
 tests_gpu_test_quality_CFLAGS = $(gpu_cflags)

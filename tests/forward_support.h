@@ -14,6 +14,8 @@
 
 static enum ops_dtype forward_dtype; /* of the linear layers; 0: as stored */
 static bool forward_on_cpu;          /* whatever FORWARD_DEVICE is */
+static bool forward_fp8_activations; /* see ops.h */
+static const struct ops *forward_by; /* not NULL: these ops, whatever the two say */
 
 static inline bool forward_on_cuda(void)
 {
@@ -23,7 +25,7 @@ static inline bool forward_on_cuda(void)
 static inline const struct ops *forward_ops(void)
 {
     const char *why;
-    return forward_on_cuda() ? ops_cuda(&why) : ops_cpu();
+    return forward_by ? forward_by : forward_on_cuda() ? ops_cuda(&why) : ops_cpu();
 }
 
 struct forward_model {
@@ -59,7 +61,7 @@ static inline int forward_model_open(struct forward_model *m, const char *dir, s
     m->ops = forward_ops();
     m->max_rows = max_rows;
     const char *why = "";
-    struct ops_open how = { .threads = threads };
+    struct ops_open how = { .threads = threads, .fp8_activations = forward_fp8_activations };
     if (phi4_config_read(dir, &m->config, err))
         return -1;
     rope_init(&m->rope, &m->config);

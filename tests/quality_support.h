@@ -6,6 +6,7 @@
 #include "common/json.h"
 #include "engine/tokenizer.h"
 #include "forward_support.h"
+#include "ops/quant.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -116,6 +117,44 @@ static inline float *quality_logits(const struct quality_texts *t, const char *d
         return all;
     free(all);
     return NULL;
+}
+
+/* Each row of x as CUDA's fp8_activations have it (ops.h): E4M3 times a power of two. */
+static inline void quality_round_rows(float *to, const float *x, size_t rows, size_t k)
+{
+    for (size_t r = 0; r < rows; r++) {
+        uint32_t most = 0;
+        for (size_t i = 0; i < k; i++) {
+            const uint32_t magnitude = quant_bits(x[r * k + i]) & 0x7fffffffu;
+            most = magnitude > most ? magnitude : most;
+        }
+        const float scale = quant_fp8_scale(quant_float(most));
+        for (size_t i = 0; i < k; i++)
+            to[r * k + i] = quant_fp8_value(quant_fp8_code(x[r * k + i], scale)) * scale;
+    }
+}
+
+static inline enum ops_status quality_matmul(struct ops_device *dev, void *y, const void *x,
+                                             const struct ops_matrix *m, size_t rows)
+{
+    if (m->dtype != OPS_FP8 || rows <= 8)
+        return ops_cpu()->matmul(dev, y, x, m, rows);
+    float *rounded = malloc(rows * m->cols * sizeof *rounded);
+    if (!rounded)
+        return OPS_E_MEMORY;
+    quality_round_rows(rounded, (const float *)x, rows, m->cols);
+    const enum ops_status status = ops_cpu()->matmul(dev, y, rounded, m, rows);
+    free(rounded);
+    return status;
+}
+
+/* The CPU's ops with the numbers that CUDA's fp8_activations would multiply, for forward_by. */
+static inline const struct ops *quality_fp8_ops(void)
+{
+    static struct ops table;
+    table = *ops_cpu();
+    table.matmul = quality_matmul;
+    return &table;
 }
 
 struct quality {

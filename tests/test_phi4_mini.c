@@ -247,6 +247,7 @@ START_TEST(what_cannot_be_configured_is_named)
         { { .options_json = { "[", 1 } }, "options" },
         { { .options_json = { "{\"device_memory\":\"8 GB\"}", 24 } }, "options.device_memory" },
         { { .options_json = { "{\"adapter_memory\":0}", 20 } }, "options.adapter_memory" },
+        { { .options_json = { "{\"fp8_activations\":true}", 24 } }, "needs dtype fp8" },
         { { .path = { "/nonexistent/model", 18 } }, "/nonexistent/model" },
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

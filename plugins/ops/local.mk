@@ -22,7 +22,7 @@ cuda_ops_headers = plugins/ops/cuda/attention.h plugins/ops/cuda/attention_tile.
 	plugins/ops/cuda/sampling_pieces.cuh
 cuda_ops_sources = plugins/ops/cuda/attention.cu plugins/ops/cuda/cublaslt.cu \
 	plugins/ops/cuda/device.cu plugins/ops/cuda/gemv.cu plugins/ops/cuda/graph.cu plugins/ops/cuda/lora.cu \
-	plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/packed.cu \
+	plugins/ops/cuda/fp8.cu plugins/ops/cuda/matmul.cu plugins/ops/cuda/matrix.cu plugins/ops/cuda/packed.cu \
 	plugins/ops/cuda/packed_gemv.cu plugins/ops/cuda/rope.cu \
 	plugins/ops/cuda/rows.cu plugins/ops/cuda/sampling.cu plugins/ops/cuda/attention_full.cu \
 	plugins/ops/cuda/conv.cu plugins/ops/cuda/elementwise.cu \

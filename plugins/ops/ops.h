@@ -98,6 +98,14 @@ struct ops_open {
     /* CUDA: not NULL: enqueue on this stream of somebody else, which must outlive the device. */
     void *stream;
     bool no_products; /* CUDA: no cuBLASLt is opened; matmul and logits are slow then */
+    /*
+     * CUDA: matmul and logits of an OPS_FP8 matrix and more than 8 rows round x to E4M3 first, each
+     * row with a scale that is a power of two, where the GPU multiplies fp8 (compute
+     * capability 8.9) and the shape allows it.  Such rows are other numbers than those of 1 to 8
+     * rows, by up to 2^-4 sum_k |x_k m_k|; against exact products of the rounded numbers the error
+     * is what the tensor cores' sums have, taken to be 2^-10 sum_k |x_k m_k|, and half a bf16 step.
+     */
+    bool fp8_activations;
 };
 
 /* A weight matrix [rows, cols] on the device; made by matrix_load, read by the ops. */

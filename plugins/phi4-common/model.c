@@ -170,6 +170,8 @@ static int read_options(llm_model *m, llm_str text, struct airlock_error *err)
                           err) < 0 ||
              json_get_size(o, "options.", "device_memory", &m->options.device_memory, err) < 0 ||
              json_get_size(o, "options.", "adapter_memory", &m->adapter_memory, err) < 0 ||
+             json_get_bool(o, "options.", "fp8_activations", &m->options.device.fp8_activations,
+                           err) < 0 ||
              (m->variant->read_options && m->variant->read_options(m, o, err)))
         status = -1;
     json_object_put(o);
@@ -187,6 +189,9 @@ static int configure(llm_model *m, const llm_config *c, struct airlock_error *er
     if (phi4_model_dir(path, m->dir, sizeof m->dir, err) || choose_device(m, c->device, err) ||
         choose_dtype(m, c->dtype, err) || read_options(m, c->options_json, err))
         return -1;
+    if (m->options.device.fp8_activations && m->options.dtype != OPS_FP8)
+        return airlock_error_set(err, AIRLOCK_E_CONFIG,
+                                 "options.fp8_activations needs dtype fp8: leave it out");
     if (c->threads > 4096)
         return airlock_error_set(err, AIRLOCK_E_CONFIG, "threads %llu: at most 4096",
                                  (unsigned long long)c->threads);

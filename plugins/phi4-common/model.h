@@ -60,7 +60,8 @@ llm_status phi4_failed(const llm_model *m, llm_error *out, const struct airlock_
 
 /* Of every Phi-4 plugin's option_keys and options_schema. */
 #define PHI4_OPTION_KEYS                                                                           \
-    "kv_dtype", "original_prompt", "prefill_chunk", "device_memory", "adapter_memory"
+    "kv_dtype", "original_prompt", "prefill_chunk", "device_memory", "adapter_memory",             \
+        "fp8_activations"
 #define PHI4_OPTIONS_SCHEMA                                                                        \
     "\"kv_dtype\":{\"enum\":[\"auto\",\"fp8\"],\"description\":\"keys and values as the weights "  \
     "are "                                                                                         \
@@ -74,6 +75,8 @@ llm_status phi4_failed(const llm_model *m, llm_error *out, const struct airlock_
     "memory "                                                                                      \
     "that the model takes, e.g. 8GiB (default: what is free)\"},"                                  \
     "\"adapter_memory\":{\"type\":[\"integer\",\"string\"],\"description\":\"GPU memory for the "  \
-    "adapters in use, e.g. 2GiB (default: 1GiB); the others wait in host memory\"}"
+    "adapters in use, e.g. 2GiB (default: 1GiB); the others wait in host memory\"},"               \
+    "\"fp8_activations\":{\"type\":\"boolean\",\"default\":false,\"description\":\"with dtype "    \
+    "fp8 on a GPU: steps of more than 8 rows multiply in fp8, faster and less exactly\"}"
 
 #endif

@@ -19,12 +19,14 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         enum ops_dtype weights, kv;
-    } forms[] = { { "int8", OPS_INT8, 0 },
-                  { "fp8", OPS_FP8, 0 },
-                  { "int4", OPS_INT4, 0 },
-                  { "as stored, kv fp8", 0, OPS_FP8 },
-                  { "int8, kv fp8", OPS_INT8, OPS_FP8 },
-                  { "int4, kv fp8", OPS_INT4, OPS_FP8 } };
+        bool fp8_activations; /* as CUDA has them, for all rows of a chunk of more than 8 */
+    } forms[] = { { "int8", OPS_INT8, 0, false },
+                  { "fp8", OPS_FP8, 0, false },
+                  { "fp8, activations", OPS_FP8, 0, true },
+                  { "int4", OPS_INT4, 0, false },
+                  { "as stored, kv fp8", 0, OPS_FP8, false },
+                  { "int8, kv fp8", OPS_INT8, OPS_FP8, false },
+                  { "int4, kv fp8", OPS_INT4, OPS_FP8, false } };
     struct airlock_error err = { 0 };
     struct phi4_config config;
     size_t vocab, rows;
@@ -43,6 +45,7 @@ int main(int argc, char **argv)
     printf("%zu texts, %zu tokens\n%-18s %12s %12s %12s %10s\n", texts.n, rows, "weights",
            "mean KL", "99 % below", "worst", "same top");
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        forward_by = forms[i].fp8_activations ? quality_fp8_ops() : NULL;
         float *got =
             quality_logits(&texts, argv[1], forms[i].weights, forms[i].kv, &vocab, &rows, &err);
         if (!got)

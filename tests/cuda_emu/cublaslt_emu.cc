@@ -5,6 +5,7 @@
 #include "ops/cuda/cublaslt_api.h"
 
 #include "ops/cpu/convert.h"
+#include "ops/quant.h"
 
 #include <cstdlib>
 
@@ -18,6 +19,8 @@ struct emu_lt {
 };
 struct emu_lt_desc {
     cublasOperation_t trans_a;
+    const float *a_scale, *b_scale;
+    int32_t a_mode, b_mode;
 };
 struct emu_lt_layout {
     cudaDataType type;
@@ -31,7 +34,7 @@ struct emu_lt_preference {
 
 static size_t version()
 {
-    return 120000;
+    return 130000;
 }
 
 static cublasStatus_t create(cublasLtHandle_t *out)
@@ -51,7 +54,7 @@ static cublasStatus_t desc_create(cublasLtMatmulDesc_t *out, cublasComputeType_t
 {
     if (compute != CUBLAS_COMPUTE_32F || scale != CUDA_R_32F)
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    *out = new emu_lt_desc{ CUBLAS_OP_N };
+    *out = new emu_lt_desc{ CUBLAS_OP_N, nullptr, nullptr, 0, 0 };
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -64,10 +67,24 @@ static cublasStatus_t desc_destroy(cublasLtMatmulDesc_t d)
 static cublasStatus_t desc_set(cublasLtMatmulDesc_t d, cublasLtMatmulDescAttributes_t attribute,
                                const void *value, size_t bytes)
 {
-    if (attribute != CUBLASLT_MATMUL_DESC_TRANSA || bytes != sizeof d->trans_a)
-        return CUBLAS_STATUS_INVALID_VALUE;
-    memcpy(&d->trans_a, value, bytes);
-    return CUBLAS_STATUS_SUCCESS;
+    const struct {
+        cublasLtMatmulDescAttributes_t attribute;
+        void *field;
+        size_t bytes;
+    } known[] = {
+        { CUBLASLT_MATMUL_DESC_TRANSA, &d->trans_a, sizeof d->trans_a },
+        { CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &d->a_scale, sizeof d->a_scale },
+        { CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &d->b_scale, sizeof d->b_scale },
+        { CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &d->a_mode, sizeof d->a_mode },
+        { CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &d->b_mode, sizeof d->b_mode },
+    };
+    for (const auto &k : known) {
+        if (attribute == k.attribute && bytes == k.bytes) {
+            memcpy(k.field, value, bytes);
+            return CUBLAS_STATUS_SUCCESS;
+        }
+    }
+    return CUBLAS_STATUS_INVALID_VALUE;
 }
 
 static cublasStatus_t layout_create(cublasLtMatrixLayout_t *out, cudaDataType type, uint64_t rows,
@@ -119,12 +136,32 @@ static cublasStatus_t preference_set(cublasLtMatmulPreference_t p,
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* fp8: rows of 16 bytes everywhere. */
+static bool types_fit(const emu_lt_layout *a, const emu_lt_layout *b)
+{
+    if (a->type == CUDA_R_8F_E4M3)
+        return b->type == CUDA_R_8F_E4M3 && a->ld % 16 == 0 && b->ld % 16 == 0 &&
+               a->rows % 16 == 0 && a->cols % 16 == 0;
+    return a->type == CUDA_R_16BF && b->type == CUDA_R_16BF;
+}
+
+/* What this GPU multiplies, and with which scales. */
+static bool offered(const emu_lt_desc *d, const emu_lt_layout *a)
+{
+    const int outer = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    if (a->type != CUDA_R_8F_E4M3)
+        return d->a_mode == 0 && d->b_mode == 0 && !d->a_scale && !d->b_scale;
+    if (d->a_mode == 0 && d->b_mode == 0)
+        return emu_sm() >= 89;
+    return emu_sm() == 90 && d->a_mode == outer && d->b_mode == outer && d->a_scale && d->b_scale;
+}
+
 static bool fits(const emu_lt_desc *d, const emu_lt_layout *a, const emu_lt_layout *b,
                  const emu_lt_layout *y)
 {
     return d->trans_a == CUBLAS_OP_T && a->rows == b->rows && a->cols == y->rows &&
            b->cols == y->cols && a->ld >= (int64_t)a->rows && b->ld >= (int64_t)b->rows &&
-           y->ld >= (int64_t)y->rows && a->type == CUDA_R_16BF && b->type == CUDA_R_16BF;
+           y->ld >= (int64_t)y->rows && types_fit(a, b);
 }
 
 /* The algorithm remembers what it was chosen for: the library's need not work for more rows. */
@@ -140,6 +177,8 @@ static cublasStatus_t heuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublas
         if (alignment != 16)
             return CUBLAS_STATUS_NOT_SUPPORTED;
     }
+    if (!offered(d, a))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     const char *known = getenv("AIRLOCK_EMU_ALGORITHMS"); /* one is enough for most tests */
     const int most = known ? atoi(known) : 1;
     *n = wanted < most ? wanted : most;
@@ -154,12 +193,22 @@ static cublasStatus_t heuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublas
 }
 
 struct emu_product {
-    const uint16_t *a, *b;
+    const void *a, *b;
     void *y;
+    emu_lt_desc how;
     emu_lt_layout a_is, b_is, y_is;
     void *workspace;
     size_t workspace_bytes;
 };
+
+static float number(const void *m, const emu_lt_layout &is, uint64_t column, uint64_t row)
+{
+    const uint64_t at = column * (uint64_t)is.ld + row;
+    if (is.type == CUDA_R_16BF)
+        return bf16_to_float(static_cast<const uint16_t *>(m)[at]);
+    const uint8_t code = static_cast<const uint8_t *>(m)[at];
+    return (code & 0x7f) == 0x7f ? NAN : quant_fp8_value(code);
+}
 
 static cudaError_t multiply(const emu_product &p)
 {
@@ -169,8 +218,9 @@ static cudaError_t multiply(const emu_product &p)
         for (uint64_t i = 0; i < p.y_is.rows; i++) {
             float sum = 0;
             for (uint64_t k = 0; k < p.a_is.rows; k++)
-                sum += bf16_to_float(p.a[i * (uint64_t)p.a_is.ld + k]) *
-                       bf16_to_float(p.b[j * (uint64_t)p.b_is.ld + k]);
+                sum += number(p.a, p.a_is, i, k) * number(p.b, p.b_is, j, k);
+            if (p.how.a_mode)
+                sum = sum * p.how.a_scale[i] * p.how.b_scale[j];
             const uint64_t at = j * (uint64_t)p.y_is.ld + i;
             if (p.y_is.type == CUDA_R_32F)
                 static_cast<float *>(p.y)[at] = sum;
@@ -196,21 +246,15 @@ static cublasStatus_t matmul(cublasLtHandle_t lt, cublasLtMatmulDesc_t d, const 
     memcpy(&one, alpha, sizeof one);
     memcpy(&zero, beta, sizeof zero);
     if (lt->magic != MAGIC || one != 1.0f || zero != 0.0f || !fits(d, a_is, b_is, y_is) ||
-        algo->data[0] != MAGIC || b_is->cols > algo->data[1] || bytes < algo->data[2] ||
+        !offered(d, a_is) || algo->data[0] != MAGIC || b_is->cols > algo->data[1] ||
+        bytes < algo->data[2] ||
         (reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) |
          reinterpret_cast<uintptr_t>(y)) %
             16)
         return CUBLAS_STATUS_INVALID_VALUE;
     emu_count_product((unsigned)algo->data[3]);
     emu_pass_time(takes[algo->data[3]]);
-    const emu_product p = { static_cast<const uint16_t *>(a),
-                            static_cast<const uint16_t *>(b),
-                            y,
-                            *a_is,
-                            *b_is,
-                            *y_is,
-                            workspace,
-                            bytes };
+    const emu_product p = { a, b, y, *d, *a_is, *b_is, *y_is, workspace, bytes };
     return emu_enqueue(stream, &is_product, [p] { return multiply(p); }) == cudaSuccess
                ? CUBLAS_STATUS_SUCCESS
                : CUBLAS_STATUS_EXECUTION_FAILED;

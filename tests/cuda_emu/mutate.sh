@@ -65,6 +65,20 @@ packed.cuh|s/(28 - 4 \* i)) >> 28/(24 - 4 * i)) >> 28/|quant
 packed.cuh|s/i % 4 \* 8 *))/i % 4 * 8 + 1))/|quant
 packed.cuh|s/(byte & 0x80u) << 24/(byte \& 0x80u) << 23/|quant
 packed.cuh|s/c % QUANT_GROUP \/ 8\]/c % QUANT_GROUP \/ 16]/|quant
+fp8.cu|s/magnitude > most ? magnitude : most/magnitude/|fp8
+fp8.cu|s/int other = 16; other > 0/int other = 8; other > 0/|fp8
+fp8.cu|s/if (row >= rows)/if (row > rows)/|fp8
+fp8.cu|s/; c < padded; c/; c < k; c/|fp8
+fp8.cu|s/        if (c < k)/        if (c <= k)/|fp8
+fp8.cu|s/(i % 4 \* 8)/(i % 2 * 8)/|fp8
+fp8.cu|s/(size_t)row \* padded + c)/(size_t)row * k + c)/|fp8
+fp8.cu|s/    if (c < n)/    if (c <= n)/|fp8
+fp8.cu|s/w_scale + c, x_scale/w_scale, x_scale/|fp8
+fp8.cu|s/v\[i\] \* row \* by\[i\]/v[i] * row/|fp8
+fp8.cu|s/y\[i\] \* row \* by\[i\]/y[i] * by[i]/|fp8
+fp8.cu|s/scaling == LT_UNSCALED ? scale_all/scaling == LT_SCALED ? scale_all/|fp8
+cublaslt.cu|s/s = set_scales(lt, plan, p);/;/|fp8
+cublaslt.cu|s/ \&\& have->fp8 == p->fp8//|fp8
 packed_gemv.cu|s/at < k; at += WARP_LANES/at + WIDTH < k; at += WARP_LANES/|quant
 packed_gemv.cu|s/first + o < m.rows ? first + o : m.rows - 1/first + o/|quant
 packed_gemv.cu|s/column \/ QUANT_GROUP\]/column \/ QUANT_GROUP + 1]/|quant

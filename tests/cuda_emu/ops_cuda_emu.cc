@@ -3,6 +3,7 @@
 #include "ops/cuda/attention.cu"
 #include "ops/cuda/cublaslt.cu"
 #include "ops/cuda/device.cu"
+#include "ops/cuda/fp8.cu"
 #include "ops/cuda/gemv.cu"
 #include "ops/cuda/graph.cu"
 #include "ops/cuda/lora.cu"

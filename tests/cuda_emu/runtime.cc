@@ -30,6 +30,12 @@ cudaError_t cudaGetDeviceCount(int *n)
     return *n > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
+int emu_sm()
+{
+    const char *sm = getenv("AIRLOCK_EMU_SM");
+    return sm ? atoi(sm) : 90;
+}
+
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device)
 {
     if (device != 0)
@@ -38,15 +44,15 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device)
     snprintf(prop->name, sizeof prop->name, "emulated GPU");
     prop->totalGlobalMem = size_t(1) << 30;
     prop->sharedMemPerBlockOptin = MOST_SHARED;
-    prop->major = 8;
-    prop->minor = 9;
+    prop->major = emu_sm() / 10;
+    prop->minor = emu_sm() % 10;
     prop->multiProcessorCount = 4;
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int device)
 {
-    *value = 8;
+    *value = emu_sm() / 10;
     return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
 }
 

@@ -22,8 +22,9 @@ enum {
 
 struct plan {
     size_t n, k, y_stride, class_rows;
-    bool float_out;
-    cublasLtMatmulDesc_t desc;
+    bool float_out, fp8;
+    enum lt_scaling scaling;   /* fp8 */
+    cublasLtMatmulDesc_t desc; /* this and what follows: unset when LT_NOT_OFFERED */
     cublasLtMatrixLayout_t w, x, y;
     uint64_t rows; /* that the layouts of x and y say at the moment */
     cublasLtMatmulAlgo_t algo;
@@ -78,7 +79,7 @@ struct lt *lt_open(const char **why)
     return lt;
 }
 
-static void plan_free(struct lt *lt, struct plan *p)
+static void plan_clear(struct lt *lt, struct plan *p)
 {
     if (p->y)
         lt->api.layout_destroy(p->y);
@@ -88,6 +89,13 @@ static void plan_free(struct lt *lt, struct plan *p)
         lt->api.layout_destroy(p->w);
     if (p->desc)
         lt->api.desc_destroy(p->desc);
+    p->y = p->x = p->w = NULL;
+    p->desc = NULL;
+}
+
+static void plan_free(struct lt *lt, struct plan *p)
+{
+    plan_clear(lt, p);
     free(p);
 }
 
@@ -112,7 +120,8 @@ size_t lt_version(const struct lt *lt)
 
 bool lt_takes(const struct product *p)
 {
-    return p->k % 8 == 0 && p->n % 8 == 0 && cuda_aligned16(p->w) && cuda_aligned16(p->x) &&
+    const size_t least = p->fp8 ? 16 : 8; /* numbers of 16 bytes */
+    return p->k % least == 0 && p->n % least == 0 && cuda_aligned16(p->w) && cuda_aligned16(p->x) &&
            cuda_aligned16(p->y) && p->y_stride % 8 == 0;
 }
 
@@ -124,19 +133,46 @@ size_t lt_class_rows(size_t rows)
     return c;
 }
 
-static cublasStatus_t describe(struct lt *lt, struct plan *p)
+/* The scales of the next product. */
+static cublasStatus_t set_scales(struct lt *lt, struct plan *plan, const struct product *p)
+{
+    cublasStatus_t s = lt->api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER,
+                                        &p->w_scale, sizeof p->w_scale);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.desc_set(plan->desc, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &p->x_scale,
+                             sizeof p->x_scale);
+    return s;
+}
+
+/* A scale for each row of w and of x.  Headers before CUDA 12.9 lack the names, and libraries
+ * before it refuse. */
+static cublasStatus_t scale_rows_of(struct lt *lt, struct plan *plan, const struct product *p)
+{
+    const cublasLtMatmulDescAttributes_t a_mode = static_cast<cublasLtMatmulDescAttributes_t>(31);
+    const cublasLtMatmulDescAttributes_t b_mode = static_cast<cublasLtMatmulDescAttributes_t>(32);
+    const int32_t outer_vec = 3;
+    cublasStatus_t s = lt->api.desc_set(plan->desc, a_mode, &outer_vec, sizeof outer_vec);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = lt->api.desc_set(plan->desc, b_mode, &outer_vec, sizeof outer_vec);
+    return s == CUBLAS_STATUS_SUCCESS ? set_scales(lt, plan, p) : s;
+}
+
+static cublasStatus_t describe(struct lt *lt, struct plan *p, const struct product *product)
 {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cudaDataType_t out = p->float_out ? CUDA_R_32F : CUDA_R_16BF;
+    const cudaDataType_t in = p->fp8 ? CUDA_R_8F_E4M3 : CUDA_R_16BF;
     cublasStatus_t s = lt->api.desc_create(&p->desc, CUBLAS_COMPUTE_32F, CUDA_R_32F);
     if (s == CUBLAS_STATUS_SUCCESS)
         s = lt->api.desc_set(p->desc, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = lt->api.layout_create(&p->w, CUDA_R_16BF, p->k, p->n, (int64_t)p->k);
+        s = lt->api.layout_create(&p->w, in, p->k, p->n, (int64_t)p->k);
     if (s == CUBLAS_STATUS_SUCCESS)
-        s = lt->api.layout_create(&p->x, CUDA_R_16BF, p->k, p->class_rows, (int64_t)p->k);
+        s = lt->api.layout_create(&p->x, in, p->k, p->class_rows, (int64_t)p->k);
     if (s == CUBLAS_STATUS_SUCCESS)
         s = lt->api.layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride);
+    if (s == CUBLAS_STATUS_SUCCESS && p->fp8 && p->scaling == LT_SCALED)
+        s = scale_rows_of(lt, p, product);
     p->rows = p->class_rows;
     return s;
 }
@@ -179,6 +215,27 @@ static cublasStatus_t choose(struct lt *lt, struct plan *p)
     return s;
 }
 
+static cublasStatus_t make_plan(struct lt *lt, struct plan *p, const struct product *product)
+{
+    cublasStatus_t s = describe(lt, p, product);
+    if (s == CUBLAS_STATUS_SUCCESS)
+        s = choose(lt, p);
+    if (s != CUBLAS_STATUS_SUCCESS)
+        plan_clear(lt, p);
+    return s;
+}
+
+/* The first that the library offers; that it offers nothing is remembered as well. */
+static cublasStatus_t make_fp8_plan(struct lt *lt, struct plan *p, const struct product *product)
+{
+    cublasStatus_t s = make_plan(lt, p, product);
+    while (s != CUBLAS_STATUS_SUCCESS && s != CUBLAS_STATUS_ALLOC_FAILED) {
+        p->scaling = p->scaling == LT_SCALED ? LT_UNSCALED : LT_NOT_OFFERED;
+        s = p->scaling == LT_NOT_OFFERED ? CUBLAS_STATUS_SUCCESS : make_plan(lt, p, product);
+    }
+    return s;
+}
+
 static enum ops_status add_plan(struct lt *lt, const struct product *product, struct plan **out)
 {
     if (lt->n_plans == lt->room) {
@@ -199,9 +256,8 @@ static enum ops_status add_plan(struct lt *lt, const struct product *product, st
     p->y_stride = product->y_stride;
     p->class_rows = lt_class_rows(product->rows);
     p->float_out = product->float_out;
-    cublasStatus_t s = describe(lt, p);
-    if (s == CUBLAS_STATUS_SUCCESS)
-        s = choose(lt, p);
+    p->fp8 = product->fp8;
+    const cublasStatus_t s = p->fp8 ? make_fp8_plan(lt, p, product) : make_plan(lt, p, product);
     if (s != CUBLAS_STATUS_SUCCESS) {
         plan_free(lt, p);
         return lt_status(s);
@@ -216,7 +272,7 @@ static enum ops_status plan_for(struct lt *lt, const struct product *p, struct p
     for (size_t i = 0; i < lt->n_plans; i++) {
         struct plan *have = lt->plans[i];
         if (have->n == p->n && have->k == p->k && have->y_stride == p->y_stride &&
-            have->class_rows == c && have->float_out == p->float_out) {
+            have->class_rows == c && have->float_out == p->float_out && have->fp8 == p->fp8) {
             *out = have;
             return OPS_OK;
         }
@@ -306,13 +362,26 @@ enum ops_status lt_tune(struct lt *lt, const struct product *products, size_t n,
     return status;
 }
 
+enum ops_status lt_fp8_scaling(struct lt *lt, const struct product *p, enum lt_scaling *out)
+{
+    struct plan *plan = NULL;
+    const enum ops_status status = plan_for(lt, p, &plan);
+    if (status == OPS_OK)
+        *out = plan->scaling;
+    return status;
+}
+
 enum ops_status lt_run(struct lt *lt, const struct product *p, void *stream)
 {
     struct plan *plan = NULL;
     const enum ops_status status = plan_for(lt, p, &plan);
     if (status != OPS_OK)
         return status;
-    const cublasStatus_t s = set_rows(lt, plan, p->rows);
+    if (!plan->desc)
+        return OPS_E_SHAPE;
+    cublasStatus_t s = set_rows(lt, plan, p->rows);
+    if (s == CUBLAS_STATUS_SUCCESS && plan->fp8 && plan->scaling == LT_SCALED)
+        s = set_scales(lt, plan, p);
     if (s != CUBLAS_STATUS_SUCCESS)
         return lt_status(s);
     return lt_status(enqueue(lt, plan, p, &plan->algo, static_cast<cudaStream_t>(stream)));

@@ -33,7 +33,10 @@ void cuda_close(struct ops_device *dev)
     free(dev);
 }
 
-enum { LEAST_MAJOR = 8 }; /* bf16 tensor cores and asynchronous copies */
+enum {
+    LEAST_MAJOR = 8, /* bf16 tensor cores and asynchronous copies */
+    FP8_LEAST = 89   /* 10 major + minor: fp8 tensor cores */
+};
 
 const char *cuda_missing(int ordinal)
 {
@@ -74,12 +77,16 @@ static const char *open_parts(struct ops_device *dev, const struct ops_open *how
         if (!dev->lt)
             return why;
     }
+    dev->fp8_activations = how->fp8_activations && 10 * prop.major + prop.minor >= FP8_LEAST;
+    const char *fp8 = !how->fp8_activations  ? ""
+                      : dev->fp8_activations ? ", activations in fp8"
+                                             : ", no activations in fp8 before sm_89";
     size_t left = 0, total = 0;
     cudaMemGetInfo(&left, &total);
     snprintf(dev->description, sizeof dev->description,
-             "cuda:%d, %.200s (sm_%d%d), %zu of %zu MiB free, cuBLASLt %zu", dev->ordinal,
+             "cuda:%d, %.200s (sm_%d%d), %zu of %zu MiB free, cuBLASLt %zu%s", dev->ordinal,
              prop.name, prop.major, prop.minor, left >> 20, total >> 20,
-             dev->lt ? lt_version(dev->lt) : 0);
+             dev->lt ? lt_version(dev->lt) : 0, fp8);
     return NULL;
 }
 

@@ -36,9 +36,10 @@ struct ops_device {
     struct cuda_scratch sampling; /* what its kernels hand on */
     struct cuda_scratch spread;   /* bf16 numbers of a compressed matrix, a piece at a time */
     struct cuda_staging staging;
-    bool recording;      /* between graph_begin and graph_end */
-    uint64_t moves;      /* times that scratch memory moved: recorded ops use its old place */
-    size_t matrix_bytes; /* held by matrix_load */
+    bool fp8_activations; /* asked for, and the GPU multiplies fp8 */
+    bool recording;       /* between graph_begin and graph_end */
+    uint64_t moves;       /* times that scratch memory moved: recorded ops use its old place */
+    size_t matrix_bytes;  /* held by matrix_load */
     char description[320];
 };
 

@@ -62,6 +62,12 @@ static enum ops_status multiply(struct ops_device *dev, void *y, const void *x,
     const cudaError_t rc = cudaSetDevice(dev->ordinal);
     if (rc != cudaSuccess)
         return cuda_status(rc);
+    bool done = false;
+    enum ops_status status = OPS_OK;
+    if (m->dtype == OPS_FP8 && dev->fp8_activations)
+        status = packed_fp8_product(dev, &p, m, &done);
+    if (done || status != OPS_OK)
+        return status;
     return ops_quantized(m->dtype) ? in_pieces(dev, &p, m) : lt_run(dev->lt, &p, dev->stream);
 }
 

@@ -13,6 +13,8 @@ struct product {
     const void *x, *w;
     size_t rows, n, k, y_stride;
     bool float_out;
+    bool fp8; /* cublaslt.cu only: x and w are E4M3, each row of either times its scale */
+    const float *x_scale, *w_scale; /* fp8: [rows], [n]; powers of two */
 };
 
 /* gemv.cu: any shape, rows at most GEMV_MAX_ROWS.  A row's bits do not depend on rows. */
@@ -31,6 +33,14 @@ void lt_close(struct lt *lt); /* NULL allowed */
 size_t lt_version(const struct lt *lt);
 /* Whether cuBLASLt takes this shape and these addresses: 16-byte aligned rows. */
 bool lt_takes(const struct product *p);
+/* What of an fp8 product the library does on this GPU. */
+enum lt_scaling {
+    LT_SCALED,     /* all of it (CUDA 12.9, compute capability 9.0) */
+    LT_UNSCALED,   /* all but the scales: y is what x's and w's codes give */
+    LT_NOT_OFFERED /* nothing: before compute capability 8.9 */
+};
+/* Asks the library once for each class, as lt_run() does. */
+enum ops_status lt_fp8_scaling(struct lt *lt, const struct product *p, enum lt_scaling *out);
 /* The most rows of the class that this number of rows belongs to. */
 size_t lt_class_rows(size_t rows);
 /* Times the candidates for the products' class on the stream and keeps the fastest in the plan.

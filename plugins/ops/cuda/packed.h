@@ -20,4 +20,10 @@ enum ops_status packed_embedding(struct ops_device *dev, void *y, const struct o
 enum ops_status packed_spread(struct ops_device *dev, const struct ops_matrix *m, size_t first,
                               size_t *rows, const void **out);
 
+/* fp8.cu: *done: p's product, made of m's codes and of x rounded to E4M3 with a scale for each row.
+ * Not done: the library or the GPU has no such product of this shape.  p->x as lt_takes wants it.
+ */
+enum ops_status packed_fp8_product(struct ops_device *dev, const struct product *p,
+                                   const struct ops_matrix *m, bool *done);
+
 #endif

@@ -288,6 +288,8 @@ const char *cudaGetErrorString(cudaError_t error);
  */
 cudaError_t emu_allow_shared(const void *kernel, size_t bytes);
 cudaError_t emu_check_launch(const void *kernel, const cudaLaunchConfig_t *config);
+/* What GPU this is: 10 major + minor; AIRLOCK_EMU_SM, or 90. */
+int emu_sm();
 /* The time that work pretends to take, for events to tell. */
 void emu_pass_time(float ms);
 /* A product of cuBLASLt by this algorithm, for emu_counts. */
