@@ -31,6 +31,9 @@ struct place {
 };
 extern thread_local place *here; /* of the running fiber */
 
+/* What a kernel that may be started early says first. */
+void wait_for_previous();
+
 /* Waits for all threads of the block. */
 void block_barrier();
 

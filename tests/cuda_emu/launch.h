@@ -10,8 +10,9 @@ namespace emu
 {
 
 /* Runs fn once per thread.  Threads of a block are a multiple of 32.  Launches of several host
- * threads come one after the other. */
-void run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()> &fn);
+ * threads come one after the other.  early: a GPU might start it while the grid before it still
+ * runs, so each thread must wait_for_previous() before it does anything with others, or ends. */
+void run_grid(dim3 grid, dim3 block, size_t shared, bool early, const std::function<void()> &fn);
 
 } // namespace emu
 

@@ -56,6 +56,12 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int device)
     return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
 cudaError_t cudaSetDevice(int device)
 {
     return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
@@ -355,6 +361,10 @@ cudaError_t emu_check_launch(const void *kernel, const cudaLaunchConfig_t *c)
     const auto allowed = allowed_shared.find(kernel);
     const size_t most = allowed == allowed_shared.end() ? DEFAULT_SHARED : allowed->second;
     const unsigned threads = c->blockDim.x * c->blockDim.y * c->blockDim.z;
+    if (c->numAttrs > 1 ||
+        (c->numAttrs == 1 && (emu_sm() < 90 || c->attrs->id != 6 ||
+                              c->attrs->val.programmaticStreamSerializationAllowed != 1)))
+        return cudaErrorInvalidValue;
     if (threads == 0 || threads > 1024 || threads % emu::WARP || c->gridDim.x == 0 ||
         c->gridDim.y == 0 || c->gridDim.z == 0 || c->gridDim.x > 0x7fffffffu ||
         c->gridDim.y > 65535 || c->gridDim.z > 65535)

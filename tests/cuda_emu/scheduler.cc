@@ -26,6 +26,7 @@ struct cuda_thread {
     place at;
     state is;
     unsigned index;
+    bool waited; /* for the grid before this one */
     warp_fn *fn;
     void *arg;
     std::vector<pending_copy> open;                /* not committed */
@@ -37,6 +38,7 @@ static std::mutex lock;
 static std::vector<cuda_thread *> threads;
 static thread_local cuda_thread *current;
 static const std::function<void()> *body;
+static bool is_early; /* the grid that runs */
 static char *dynamic;
 static uint64_t serial;
 static uint32_t order = 1;
@@ -57,14 +59,27 @@ static void run_body(void *)
     (*body)();
 }
 
+void wait_for_previous()
+{
+    current->waited = true;
+}
+
+static void check_waited()
+{
+    if (is_early && !current->waited)
+        die("a kernel that may start early did not wait for the one before it");
+}
+
 void block_barrier()
 {
+    check_waited();
     current->is = AT_BLOCK;
     fiber_yield();
 }
 
 void warp_collective(warp_fn *fn, void *arg)
 {
+    check_waited();
     current->fn = fn;
     current->arg = arg;
     current->is = AT_WARP;
@@ -126,6 +141,7 @@ static void resume(cuda_thread *t)
     here = &t->at;
     const bool returned = fiber_resume(t->run);
     if (returned) {
+        check_waited();
         if (!t->open.empty() || !t->groups.empty())
             die("a thread ended with asynchronous copies that nobody waited for");
         t->is = DONE;
@@ -188,7 +204,7 @@ static void run_block(unsigned n)
 {
     serial++;
     for (unsigned i = 0; i < n; i++)
-        threads[i]->is = READY;
+        threads[i]->is = READY, threads[i]->waited = false;
     for (;;) {
         bool moved = false;
         unsigned done = 0;
@@ -208,7 +224,7 @@ static void run_block(unsigned n)
     }
 }
 
-void run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()> &fn)
+void run_grid(dim3 grid, dim3 block, size_t shared, bool early, const std::function<void()> &fn)
 {
     std::lock_guard<std::mutex> one(lock);
     const unsigned n = block.x * block.y * block.z;
@@ -223,6 +239,7 @@ void run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()> 
         die("no memory for dynamic shared memory");
     dynamic = static_cast<char *>(memory);
     body = &fn;
+    is_early = early;
     for (unsigned i = 0; i < n; i++) {
         threads[i]->at.thread = dim3(i % block.x, i / block.x % block.y, i / (block.x * block.y));
         threads[i]->at.block_dim = block;

@@ -7,6 +7,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 golden=$source/tests/golden/logits/longrope_bf16_gqa3
 programs=$build/tests/cuda_emu
+# Kernels may be started early, so the first thing that each does is wait; the emulation sees that it waits, not when.
+awk '/__global__/ { kernel = FILENAME ": " $0 }
+    kernel && /^{/ { getline; if ($0 != "    after_previous();") { print kernel ": does not wait first"; bad = 1 }; kernel = "" }
+    END { exit bad }' "$source"/plugins/ops/cuda/*.cu "$source"/plugins/ops/cuda/*.cuh >&2
 for script in build run pack; do bash -n "$source/tests/gpu/$script"; done
 
 cp "$programs/.libs/phi4-mini.so" "$work/copy.so"

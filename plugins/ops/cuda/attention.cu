@@ -67,6 +67,7 @@ store_part(const attention_args &a, uint32_t seq, head_range heads, uint32_t chu
 template <int HD, int TOKENS>
 static __global__ void __launch_bounds__(DECODE_THREADS) attention_decode(const attention_args a)
 {
+    after_previous();
     DYNAMIC_SHARED(memory);
     decode_memory<HD, TOKENS> *m = reinterpret_cast<decode_memory<HD, TOKENS> *>(memory);
     const uint32_t seq = blockIdx.z, first = blockIdx.x * TOKENS;
@@ -118,6 +119,7 @@ static __global__ void __launch_bounds__(DECODE_THREADS) attention_decode(const 
 template <int TOKENS>
 static __global__ void __launch_bounds__(CUDA_MAX_HEAD_DIM) attention_fold(const attention_args a)
 {
+    after_previous();
     const uint32_t head = blockIdx.x, seq = blockIdx.y, row = (uint32_t)a.first_row[seq];
     if (a.first_row[seq + 1] - a.first_row[seq] != 1 || threadIdx.x >= a.head_dim)
         return;
@@ -169,6 +171,7 @@ static __device__ __forceinline__ void store_rows(const attention_args &a, const
 template <int HD, int TOKENS, int WARPS>
 static __global__ void __launch_bounds__(WARPS *WARP_LANES) attention_prompt(const attention_args a)
 {
+    after_previous();
     enum { THREADS = WARPS * WARP_LANES, QUERIES = WARPS * TILE_QUERIES };
     DYNAMIC_SHARED(memory);
     prompt_memory<HD, TOKENS, WARPS> *m =

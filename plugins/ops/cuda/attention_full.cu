@@ -136,6 +136,7 @@ static __device__ __forceinline__ void store_queries(const full_args &a, const r
 template <int HD>
 static __global__ void __launch_bounds__(FULL_THREADS) attention_full(const full_args a)
 {
+    after_previous();
     DYNAMIC_SHARED(memory);
     full_memory<HD> *m = reinterpret_cast<full_memory<HD> *>(memory);
     const row_tile t = find_tile(a.first_row, a.n_segments, 1, blockIdx.x, FULL_QUERIES);

@@ -62,6 +62,7 @@ static __device__ __forceinline__ void add_taps(float *sum, const float *taps, c
 template <int WIDTH, bool ONE>
 static __global__ void __launch_bounds__(CONV_THREADS) convolve(const conv_args a)
 {
+    after_previous();
     SHARED(float, taps, OPS_CONV_MAX_TAPS *CONV_PITCH);
     enum { LANES = CONV_CHANNELS / WIDTH, PLACES = CONV_THREADS / LANES };
     const unsigned first = blockIdx.y * CONV_CHANNELS, mine = threadIdx.x % LANES * WIDTH;

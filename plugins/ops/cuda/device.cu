@@ -2,6 +2,7 @@
 #include "device.cuh"
 
 #include "attention.h"
+#include "kernel.cuh"
 #include "matmul.h"
 
 #include <stdio.h>
@@ -56,6 +57,22 @@ const char *cuda_missing(int ordinal)
     return lt_missing();
 }
 
+static __global__ void __launch_bounds__(WARP_LANES) nothing()
+{
+    after_previous();
+}
+
+/* Whether this GPU has programmatic dependent launch, the driver records it into graphs (12.3), and
+ * the kernels were compiled for it: PTX of an older one would be run without their waiting. */
+static bool can_launch_early(const cudaDeviceProp *prop)
+{
+    int driver = 0;
+    cudaFuncAttributes kernel;
+    return prop->major >= 9 && cudaDriverGetVersion(&driver) == cudaSuccess && driver >= 12030 &&
+           CUDART_VERSION >= 12030 && cudaFuncGetAttributes(&kernel, nothing) == cudaSuccess &&
+           kernel.ptxVersion >= 90;
+}
+
 static const char *open_parts(struct ops_device *dev, const struct ops_open *how)
 {
     cudaDeviceProp prop;
@@ -65,6 +82,7 @@ static const char *open_parts(struct ops_device *dev, const struct ops_open *how
         return "the GPU cannot be used: another process may hold it for itself";
     if (attention_prepare() < 0 || attention_full_prepare() < 0)
         return "the GPU does not run this build's kernels: build it with --with-cuda-arch for it";
+    dev->early_launch = can_launch_early(&prop);
     if (how->stream) {
         dev->stream = static_cast<cudaStream_t>(how->stream);
     } else {

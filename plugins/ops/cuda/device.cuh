@@ -37,6 +37,8 @@ struct ops_device {
     struct cuda_scratch spread;   /* bf16 numbers of a compressed matrix, a piece at a time */
     struct cuda_staging staging;
     bool fp8_activations; /* asked for, and the GPU multiplies fp8 */
+    bool early_launch;    /* kernels start before the one before them ended: programmatic dependent
+                           * launch */
     bool recording;       /* between graph_begin and graph_end */
     uint64_t moves;       /* times that scratch memory moved: recorded ops use its old place */
     size_t matrix_bytes;  /* held by matrix_load */
@@ -65,8 +67,8 @@ struct cuda_copy {
 enum ops_status cuda_staged_copy(struct ops_device *dev, const struct cuda_copy *copy);
 void cuda_staging_free(struct ops_device *dev);
 
-/* Enqueues a kernel.  The calling thread may be another than the last time, so it chooses the
- * device first. */
+/* Enqueues a kernel, which begins with after_previous().  The calling thread may be another than
+ * the last time, so it chooses the device first. */
 template <class... Formal, class... Actual>
 enum ops_status cuda_launch(struct ops_device *dev, void (*kernel)(Formal...), dim3 grid,
                             unsigned threads, size_t shared, Actual &&...actual)
@@ -74,11 +76,16 @@ enum ops_status cuda_launch(struct ops_device *dev, void (*kernel)(Formal...), d
     cudaError_t rc = cudaSetDevice(dev->ordinal);
     if (rc != cudaSuccess)
         return cuda_status(rc);
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
     cudaLaunchConfig_t config = {};
     config.gridDim = grid;
     config.blockDim = dim3(threads);
     config.dynamicSmemBytes = shared;
     config.stream = dev->stream;
+    config.attrs = &early;
+    config.numAttrs = dev->early_launch ? 1 : 0;
     return cuda_status(cudaLaunchKernelEx(&config, kernel, std::forward<Actual>(actual)...));
 }
 

@@ -42,6 +42,7 @@ template <int WIDTH, class F>
 static __global__ void __launch_bounds__(MAP_THREADS)
     map_numbers(bf16 *y, const bf16 *x, size_t n, const F f)
 {
+    after_previous();
     const size_t i = ((size_t)blockIdx.x * MAP_THREADS + threadIdx.x) * WIDTH;
     if (i + WIDTH <= n) {
         float v[WIDTH];
@@ -60,6 +61,7 @@ template <int WIDTH>
 static __global__ void __launch_bounds__(MAP_THREADS)
     add_numbers(bf16 *y, const bf16 *x, size_t n, float scale)
 {
+    after_previous();
     const size_t i = ((size_t)blockIdx.x * MAP_THREADS + threadIdx.x) * WIDTH;
     if (i + WIDTH <= n) {
         float sum[WIDTH], more[WIDTH];
@@ -157,6 +159,7 @@ template <int WIDTH>
 static __global__ void __launch_bounds__(MAP_THREADS)
     bias_rows(bf16 *y, const bf16 *b, const row_layout l)
 {
+    after_previous();
     unsigned row, col;
     if (!place_in<WIDTH>(l, &row, &col))
         return;
@@ -174,6 +177,7 @@ template <int WIDTH>
 static __global__ void __launch_bounds__(MAP_THREADS)
     glu_rows(bf16 *y, const bf16 *x, const row_layout l)
 {
+    after_previous();
     unsigned row, col;
     if (!place_in<WIDTH>(l, &row, &col))
         return;

@@ -16,6 +16,7 @@ static __global__ void __launch_bounds__(FP8_THREADS)
     quantize_rows(uint8_t *codes, float *scales, const bf16 *x, uint32_t rows, uint32_t k,
                   uint32_t padded)
 {
+    after_previous();
     const uint32_t row = blockIdx.x * FP8_WARPS + threadIdx.x / WARP_LANES;
     const uint32_t first = threadIdx.x % WARP_LANES * FP8_WIDTH;
     if (row >= rows)
@@ -76,6 +77,7 @@ template <class T>
 static __global__ void __launch_bounds__(FP8_THREADS)
     scale_products(T *y, const float *x_scale, const float *w_scale, uint32_t n)
 {
+    after_previous();
     const uint32_t c = (blockIdx.y * FP8_THREADS + threadIdx.x) * FP8_WIDTH;
     if (c < n)
         scale_8(y + (size_t)blockIdx.x * n + c, w_scale + c, x_scale[blockIdx.x]);

@@ -26,6 +26,7 @@ template <int ROWS, int OUTS, int WIDTH, class T>
 static __global__ void __launch_bounds__(GEMV_THREADS)
     gemv(T *y, const bf16 *x, const bf16 *w, unsigned rows, unsigned n, unsigned k)
 {
+    after_previous();
     const unsigned lane = threadIdx.x % WARP_LANES;
     const unsigned first = (blockIdx.x * GEMV_WARPS + threadIdx.x / WARP_LANES) * OUTS;
     float sum[OUTS][ROWS] = {};

@@ -20,6 +20,21 @@
 #define DYNAMIC_SHARED(name_) extern __shared__ __align__(16) unsigned char name_[]
 #endif
 
+/*
+ * Every kernel's first statement: waits until the kernel before it in the stream has ended and what
+ * it wrote can be read.  A kernel may be started before that (cuda_launch), so that the GPU has its
+ * blocks in place by then.  The one after it may be started from here on, not earlier: else blocks
+ * that wait would fill the GPU.
+ */
+__device__ __forceinline__ void after_previous()
+{
+#ifdef CUDA_EMU
+    emu::wait_for_previous();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 typedef __nv_bfloat16 bf16;
 
 enum { WARP_LANES = 32 };

@@ -12,6 +12,7 @@ static __global__ void __launch_bounds__(NORM_THREADS)
     layernorm_rows(bf16 *y, const bf16 *x, const bf16 *w, const bf16 *b, unsigned rows,
                    unsigned dim, float eps)
 {
+    after_previous();
     const unsigned lane = threadIdx.x % WARP_LANES;
     const unsigned row = blockIdx.x * NORM_WARPS + threadIdx.x / WARP_LANES;
     if (row >= rows)

@@ -96,6 +96,7 @@ static __device__ __forceinline__ void shrink(const lora_args &a, const lora_tas
 /* Grid: groups of ranks x tasks. */
 static __global__ void __launch_bounds__(LORA_THREADS) lora_shrink(const lora_args a)
 {
+    after_previous();
     const lora_task t = task_of(a, blockIdx.y);
     const uint32_t rank = blockIdx.x * LORA_WARPS + threadIdx.x / WARP_LANES;
     if (rank >= a.segments[t.segment].rank)
@@ -146,6 +147,7 @@ static __device__ __forceinline__ void expand(const lora_args &a, const lora_tas
 /* Grid: groups of columns of y x tasks. */
 static __global__ void __launch_bounds__(LORA_THREADS) lora_expand(const lora_args a)
 {
+    after_previous();
     SHARED(float, low, LORA_ROWS *LORA_RANKS);
     const lora_task t = task_of(a, blockIdx.y);
     if (a.segments[t.segment].wide)

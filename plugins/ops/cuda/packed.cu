@@ -28,6 +28,7 @@ static __global__ void __launch_bounds__(PACK_THREADS)
     pack_groups(uint8_t *codes, uint16_t *scales, const bf16 *w, uint32_t rows, uint32_t cols,
                 uint32_t groups)
 {
+    after_previous();
     const size_t at = (size_t)blockIdx.x * PACK_THREADS + threadIdx.x;
     if (at >= (size_t)rows * groups)
         return;
@@ -46,6 +47,7 @@ static __global__ void __launch_bounds__(PACK_THREADS)
 static __global__ void __launch_bounds__(WARP_LANES)
     pack_fp8(uint8_t *codes, float *scales, const bf16 *w, uint32_t cols, uint32_t groups)
 {
+    after_previous();
     const bf16 *row = w + (size_t)blockIdx.x * cols;
     float v[QUANT_GROUP], largest = 0.0f;
     for (uint32_t g = threadIdx.x; g < groups; g += WARP_LANES) {
@@ -156,6 +158,7 @@ template <int FORM>
 static __global__ void __launch_bounds__(SPREAD_THREADS)
     spread_rows(bf16 *to, packed_matrix m, const int32_t *ids, uint32_t first)
 {
+    after_previous();
     const uint32_t row = ids ? (uint32_t)ids[blockIdx.x] : first + blockIdx.x;
     const uint32_t c = (blockIdx.y * SPREAD_THREADS + threadIdx.x) * 8;
     if (c >= m.cols)

@@ -65,6 +65,7 @@ template <int FORM, int ROWS, int OUTS, bool ALIGNED, class T>
 static __global__ void __launch_bounds__(PACKED_THREADS)
     gemv_packed(T *y, const bf16 *x, packed_matrix m, unsigned rows)
 {
+    after_previous();
     enum { WIDTH = FORM == OPS_INT4 ? 32 : 16, WORDS = FORM == OPS_INT4 ? 1 : 2 };
     const uint32_t lane = threadIdx.x % WARP_LANES, k = m.cols;
     const uint32_t first = (blockIdx.x * PACKED_WARPS + threadIdx.x / WARP_LANES) * OUTS;

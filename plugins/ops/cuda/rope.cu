@@ -35,6 +35,7 @@ static __device__ __forceinline__ void to_cache(const rope_args &a, void *cache,
 /* Grid: rows x heads, first those of Q, then K, then V. */
 static __global__ void __launch_bounds__(ROPE_THREADS) rope_heads(rope_args a)
 {
+    after_previous();
     const unsigned row = blockIdx.x, head = blockIdx.y;
     const unsigned all = a.n_heads + 2 * a.n_kv_heads;
     bf16 *x = a.qkv + ((size_t)row * all + head) * a.head_dim;

@@ -10,6 +10,7 @@ template <int WIDTH>
 static __global__ void __launch_bounds__(ROW_THREADS)
     gather_rows(bf16 *y, const bf16 *table, const int32_t *ids, unsigned cols)
 {
+    after_previous();
     const bf16 *from = table + (size_t)ids[blockIdx.x] * cols;
     bf16 *to = y + (size_t)blockIdx.x * cols;
     for (unsigned i = threadIdx.x * WIDTH; i < cols; i += ROW_THREADS * WIDTH) {
@@ -41,6 +42,7 @@ template <int WIDTH, bool ADD>
 static __global__ void __launch_bounds__(ROW_THREADS)
     norm_rows(bf16 *h, bf16 *y, const bf16 *x, const bf16 *w, unsigned dim, float eps)
 {
+    after_previous();
     const size_t row = (size_t)blockIdx.x * dim;
     const bf16 *in = ADD ? h + row : x + row;
     float v[WIDTH], more[WIDTH], sum = 0;
@@ -73,6 +75,7 @@ template <int WIDTH>
 static __global__ void __launch_bounds__(ROW_THREADS)
     swiglu_rows(bf16 *y, const bf16 *gate_up, unsigned dim)
 {
+    after_previous();
     const unsigned i = (blockIdx.y * ROW_THREADS + threadIdx.x) * WIDTH;
     if (i >= dim)
         return;

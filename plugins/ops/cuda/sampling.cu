@@ -295,6 +295,7 @@ static __device__ void best_of_row(const sample_args &a, ops_chosen *out, int n,
 /* Block: a row. */
 static __global__ void __launch_bounds__(CHOOSE_THREADS, 1) sample_choose(const sample_args a)
 {
+    after_previous();
     SHARED(histogram, h, 1);
     const ops_choice c = a.choices[blockIdx.x];
     ops_chosen *out = a.chosen + blockIdx.x;

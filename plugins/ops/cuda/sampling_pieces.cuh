@@ -134,6 +134,7 @@ static __device__ void best_of_piece(u64 *to, const float v[PIECE_EACH], uint32_
 /* Grid: pieces x rows.  What log-probabilities need of the logits as they came. */
 static __global__ void __launch_bounds__(PIECE_THREADS) sample_logprobs(const sample_args a)
 {
+    after_previous();
     SHARED(double, sums, PIECE_THREADS);
     const uint32_t row = blockIdx.y, first = blockIdx.x * PIECE + threadIdx.x;
     const int n = a.choices[row].logprobs;
@@ -172,6 +173,7 @@ static __global__ void __launch_bounds__(PIECE_THREADS) sample_logprobs(const sa
 /* Block: a row.  Biases in their order, then the penalties; keeps what was there before. */
 static __global__ void __launch_bounds__(PIECE_THREADS) sample_scores(const sample_args a)
 {
+    after_previous();
     const ops_choice c = a.choices[blockIdx.x];
     float *scores = a.logits + (size_t)blockIdx.x * a.vocab;
     for (int i = (int)threadIdx.x; i < c.n_bias; i += PIECE_THREADS) {
@@ -226,6 +228,7 @@ static __device__ __forceinline__ float score_at(const score_row &r, uint32_t id
 /* Grid: pieces x rows. */
 static __global__ void __launch_bounds__(PIECE_THREADS) sample_best(const sample_args a)
 {
+    after_previous();
     const uint32_t row = blockIdx.y, first = blockIdx.x * PIECE + threadIdx.x;
     const score_row r = row_of(a, row);
     u64 best = 0;
@@ -357,6 +360,7 @@ static __device__ drawing drawing_of(const sample_args &a, uint32_t row, float b
 /* Grid: pieces x rows.  All that may be drawn, by depth, and the weight of each piece. */
 static __global__ void __launch_bounds__(PIECE_THREADS) sample_bins(const sample_args a)
 {
+    after_previous();
     SHARED(histogram, h, 1);
     SHARED(u64, part, PIECE_THREADS / WARP_LANES);
     const uint32_t row = blockIdx.y, first = blockIdx.x * PIECE + threadIdx.x;

@@ -8,6 +8,7 @@ enum { TILE = 32, TRANSPOSE_THREADS = 256, TILE_ROWS = TRANSPOSE_THREADS / TILE 
 static __global__ void __launch_bounds__(TRANSPOSE_THREADS)
     transpose_tiles(bf16 *y, const bf16 *x, unsigned a, unsigned b)
 {
+    after_previous();
     SHARED(bf16, tile, TILE * (TILE + 2)); /* rows a word longer: columns lie in different banks */
     const size_t base = (size_t)blockIdx.x * a * b;
     const unsigned i = threadIdx.x / TILE, j = threadIdx.x % TILE;

@@ -239,10 +239,19 @@ struct cudaDeviceProp {
     int major, minor, multiProcessorCount, l2CacheSize;
 };
 
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
 typedef struct {
-    int id;
-    int value;
+    cudaLaunchAttributeID id;
+    struct {
+        int programmaticStreamSerializationAllowed;
+    } val;
 } cudaLaunchAttribute;
+
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
+
+#define CUDART_VERSION 13000
 
 typedef struct {
     dim3 gridDim, blockDim;
@@ -256,6 +265,7 @@ cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *prop, int device);
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaDriverGetVersion(int *version);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total);
 cudaError_t cudaMalloc(void **p, size_t bytes);
 cudaError_t cudaFree(void *p);
@@ -303,6 +313,12 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
     return emu_allow_shared(reinterpret_cast<const void *>(kernel), static_cast<size_t>(value));
 }
 
+template <class F> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *out, F *)
+{
+    out->ptxVersion = emu_sm();
+    return cudaSuccess;
+}
+
 /* The arguments are copied, as into a launch's parameters. */
 template <class... Formal, class... Actual>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(Formal...),
@@ -313,8 +329,10 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t *config, void (*kernel)(
         return rc;
     const std::tuple<std::decay_t<Formal>...> args(std::forward<Actual>(actual)...);
     const cudaLaunchConfig_t c = *config;
-    return emu_enqueue(c.stream, reinterpret_cast<const void *>(kernel), [c, kernel, args] {
-        emu::run_grid(c.gridDim, c.blockDim, c.dynamicSmemBytes, [&] { std::apply(kernel, args); });
+    const bool early = c.numAttrs > 0; /* checked: the one attribute that is known */
+    return emu_enqueue(c.stream, reinterpret_cast<const void *>(kernel), [c, early, kernel, args] {
+        emu::run_grid(c.gridDim, c.blockDim, c.dynamicSmemBytes, early,
+                      [&] { std::apply(kernel, args); });
         return cudaSuccess;
     });
 }
