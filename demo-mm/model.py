@@ -67,13 +67,17 @@ class Attention(nn.Module):
         self.qkv_proj = Lora(c["hidden_size"], (self.heads + 2 * self.kv_heads) * self.dim, adapters)
         self.o_proj = Lora(self.heads * self.dim, c["hidden_size"], adapters)
 
-    def forward(self, x, turn, adapter, start):
+    def forward(self, x, turn, adapter, start, seen):
         q, k, v = self.qkv_proj(x, adapter).unflatten(-1, (-1, self.dim)).transpose(1, 2).split(
             [self.heads, self.kv_heads, self.kv_heads], 1)
         q, k = rotate(q, *turn)[:, :, start:], rotate(k, *turn)
         k, v = (t.repeat_interleave(self.heads // self.kv_heads, 1) for t in (k, v))
-        seen = None if start == 0 else torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(start)
-        y = F.scaled_dot_product_attention(q, k, v, seen, is_causal=start == 0)
+        causal = seen is None and start == 0
+        if seen is not None:
+            seen = seen[start:]
+        elif start:
+            seen = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(start)
+        y = F.scaled_dot_product_attention(q, k, v, seen, is_causal=causal)
         return self.o_proj(y.transpose(1, 2).flatten(2), adapter)
 
 
@@ -98,9 +102,10 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(c["hidden_size"], c["rms_norm_eps"])
         self.mlp = Mlp(c, adapters)
 
-    def forward(self, h, turn, adapter, start=0):
-        """[n, length, hidden] -> the same without its first `start` positions."""
-        h = h[:, start:] + self.self_attn(self.input_layernorm(h), turn, adapter, start)
+    def forward(self, h, turn, adapter, start=0, seen=None):
+        """[n, length, hidden] -> the same without its first `start` positions. seen: [length, length], which positions
+        (second) each one (first) sees; without it those up to itself."""
+        h = h[:, start:] + self.self_attn(self.input_layernorm(h), turn, adapter, start, seen)
         return h + self.mlp(self.post_attention_layernorm(h), adapter)
 
 
@@ -168,9 +173,10 @@ class Tower(nn.Module):
         self.encoder = nn.ModuleDict({"layers": nn.ModuleList([VisionLayer(hidden, inner) for _ in range(layers)])})
         self.post_layernorm, self.head = nn.LayerNorm(hidden, 1e-6), VisionHead(hidden, inner)
 
-    def forward(self, pixels, valid):
+    def forward(self, pixels, valid, keep=None):
         """pixels [n, 3, rows 14, columns 14], valid (rows, columns) of patches -> pooled pairs of patches
-        [n, rows / 2, columns / 2, hidden]; both counts even.
+        [n, rows / 2, columns / 2, hidden]; both counts even. With keep, bool [rows / 2, columns / 2], as if there were
+        only those pairs: [pairs, hidden] of one crop. For training: fewer patches cost less.
 
         The feature is what the last layer but one gives. Patches beyond `valid` look, but are not seen, and stand at
         place 0; only an odd last row or column of them can reach a pooled feature, so a crop may be cut to even counts.
@@ -181,7 +187,13 @@ class Tower(nn.Module):
         seen = (r < valid[0])[:, None] & (c < valid[1])
         place = (32 * r // valid[0])[:, None] * 32 + 32 * c // valid[1]
         x = x.flatten(2).transpose(1, 2) + self.embeddings.position_embedding((place * seen).flatten())
-        mask = None if bool(seen.all()) else seen.flatten()[None, None, None, :].expand(n, 1, rows * cols, -1)
+        if keep is not None:
+            pairs = lambda t: t.unflatten(0, (rows, cols)).unflatten(1, (-1, 2)).unflatten(0, (-1, 2)).transpose(1, 2)[keep]
+            chosen = pairs(torch.arange(rows * cols)).flatten()
+            x, seen = x[:, chosen], seen.flatten()[chosen]
+        mask = None if bool(seen.all()) else seen.flatten()[None, None, None, :].expand(n, 1, x.shape[1], -1)
+        if keep is not None:
+            return self.layers(x, mask)[0].unflatten(0, (-1, 4)).mean(1)
         return F.avg_pool2d(self.layers(x, mask).transpose(1, 2).unflatten(2, (rows, cols)), 2).permute(0, 2, 3, 1)
 
     def layers(self, x, mask=None):
@@ -419,12 +431,15 @@ class Phi4Multimodal(nn.Module):
     def audio(self):
         return self.model.embed_tokens_extend.audio_embed
 
-    def hidden(self, embeddings, mode, start=0):
-        """[n, length, hidden] of embeddings -> what the last layer gives from position `start` on, normalised."""
+    def hidden(self, embeddings, mode, start=0, places=None, seen=None):
+        """[n, length, hidden] of embeddings -> what the last layer gives from position `start` on, normalised. places
+        [length] and seen (as Layer has it) let several continuations of one beginning stand behind each other."""
         adapter, turn = MODES[mode][0], rotary(self.config, embeddings.shape[1])
+        if places is not None:
+            turn = [part[places] for part in turn]
         for layer in self.model.layers[:-1]:
-            embeddings = layer(embeddings, turn, adapter)
-        return self.model.norm(self.model.layers[-1](embeddings, turn, adapter, start))
+            embeddings = layer(embeddings, turn, adapter, 0, seen)
+        return self.model.norm(self.model.layers[-1](embeddings, turn, adapter, start, seen))
 
     def logits(self, hidden):
         return hidden @ self.model.embed_tokens.weight.T

@@ -29,16 +29,26 @@ def optimizers_of(modules, rate):
 
 
 class Steps:
-    """Runs optimizer steps with a warm-up and a cosine, and prints now and then what they give."""
+    """Runs optimizer steps with a warm-up and a cosine, and prints now and then what they give. seconds: how long they
+    last instead of `steps`."""
 
-    def __init__(self, name, modules, rate, steps, warmup=25, shown_every=25):
+    def __init__(self, name, modules, rate, steps, warmup=25, shown_every=25, seconds=None):
         self.name, self.steps, self.warmup, self.every = name, steps, warmup, shown_every
         self.params = [p for module in modules for p in module.parameters() if p.requires_grad]
         self.optimizers, self.rate = optimizers_of(modules, rate), rate
-        self.start, self.step, self.shown = time.time(), 0, {}
+        self.start, self.step, self.shown, self.seconds, self.done = time.time(), 0, {}, seconds, 0.0
+
+    def _progress(self):
+        """Returns which share of the steps, or of the time, is over; the same in all processes."""
+        if self.seconds is None:
+            return self.step / self.steps
+        share = torch.tensor(min(1.0, (time.time() - self.start) / self.seconds))
+        if dist.is_initialized():
+            dist.broadcast(share, 0)
+        return share.item()
 
     def __call__(self, loss, **numbers):
-        scale = min(1.0, (self.step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        scale = min(1.0, (self.step + 1) / self.warmup) * 0.5 * (1 + math.cos(math.pi * self.done))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.rate * scale
@@ -53,11 +63,12 @@ class Steps:
         for optimizer in self.optimizers:
             optimizer.step()
         self.step += 1
+        self.done = self._progress()
         for key, value in {"loss": loss.item(), **numbers}.items():
             self.shown.setdefault(key, []).append(value)
         if self.step % self.every == 0:
             text = ", ".join(f"{key} {sum(values) / len(values):.3f}" for key, values in self.shown.items())
-            print(f"{self.name}: step {self.step} of {self.steps}, {text}, {time.time() - self.start:.0f} s", flush=True)
+            print(f"{self.name}: step {self.step}, {100 * self.done:.0f} %, {text}, {time.time() - self.start:.0f} s", flush=True)
             self.shown = {}
 
 

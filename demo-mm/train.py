@@ -1,6 +1,7 @@
 # train.py - trains the multimodal demo model from nothing, stage by stage, and writes it like a Hub download.
 
 import argparse
+import copy
 import os
 import random
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torch.multiprocessing import spawn
 
 import checkpoint
+import polish
 import questions
 import towers
 import whole
@@ -114,15 +116,20 @@ def new_pictures(folder, work, args, before, heads_of, name, steps, learn, rate)
     keep()
 
 
+def join(rank, work, args):
+    """Makes this process one of PROCESSES that train one model."""
+    torch.set_num_threads(args.threads)
+    meeting = work / f"meeting-{os.getppid()}"
+    torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=PROCESSES)
+
+
 def all_of_it(folder, work, args):
     """Whole pictures, in two processes."""
     spawn(all_of_it_in, (folder, work, args), PROCESSES)
 
 
 def all_of_it_in(rank, folder, work, args):
-    torch.set_num_threads(args.threads)
-    meeting = work / f"meeting-{os.getppid()}"
-    torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=PROCESSES)
+    join(rank, work, args)
     model = open_model(folder, work, ["start", "joint", "sight"])
     torch.manual_seed(args.seed + rank)
     keep = (lambda: checkpoint.save(model, folder)) if rank == 0 else (lambda: None)
@@ -133,7 +140,28 @@ def all_of_it_in(rank, folder, work, args):
     keep()
 
 
-STAGES = {"start": start, "vision": vision, "sight": sight, "sound": sound, "words": words, "glance": glance, "fresh": fresh, "joint": joint, "whole": all_of_it}
+def polish_it(folder, work, args):
+    """A finished model, that of --from, a little more; in two processes."""
+    spawn(polish_it_in, (folder, work, args), PROCESSES)
+
+
+def polish_it_in(rank, folder, work, args):
+    join(rank, work, args)
+    model = checkpoint.load(args.start or folder)
+    torch.manual_seed(args.seed + rank)
+    first = copy.deepcopy(model)
+    unchanged = VISION if args.old_tower else ""
+
+    def keep():
+        if rank == 0:
+            checkpoint.save(polish.mean(first, model, args.mix, unchanged), folder)
+
+    parts = {"picture": 5, "recording": 16, "text": 12}
+    polish.train(model, checkpoint.Encoder(folder), args.minutes, args.seed + rank, parts, keep, args.rate)
+    keep()
+
+
+STAGES = {"start": start, "vision": vision, "sight": sight, "sound": sound, "words": words, "glance": glance, "fresh": fresh, "joint": joint, "whole": all_of_it, "polish": polish_it}
 
 
 def main():
@@ -150,11 +178,18 @@ def main():
     parser.add_argument("--fresh-steps", type=int, default=120)
     parser.add_argument("--joint-steps", type=int, default=200)
     parser.add_argument("--whole-steps", type=int, default=300)
+    parser.add_argument("--minutes", type=float, default=30, help="how long the stage polish lasts, whose learning rate goes by time")
+    parser.add_argument("--from", dest="start", type=Path, help="folder of the model that polish starts with; without it that of --out")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the stage polish")
+    parser.add_argument("--mix", type=float, default=1.0,
+                        help="share of the learned weights in what polish writes; the rest are those it began with")
+    parser.add_argument("--old-tower", action="store_true", help="polish writes the vision tower that it began with")
     parser.add_argument("--pictures", type=int, default=700, help="pictures of the stage whole")
     parser.add_argument("--recordings", type=int, default=3000, help="recordings of the stages words and whole")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    args.work = args.work.resolve()  # of a rendezvous by its file URL
     args.work.mkdir(parents=True, exist_ok=True)
     for stage in args.stages:
         STAGES[stage](args.out, args.work, args)
