@@ -264,6 +264,31 @@ START_TEST(products_are_recorded_as_any_other_op)
 }
 END_TEST
 
+/* A bf16 matrix of the same shape before and after: each has a plan of its own. */
+START_TEST(plans_of_bf16_and_fp8_are_not_mixed_up)
+{
+    static uint16_t half[MOST_N * MOST_K];
+    struct ops_matrix fp8, stored;
+    open_on(with_fp8[_i], true, 0);
+    for (size_t i = 0; i < shapes[0].n * shapes[0].k; i++)
+        half[i] = float_to_bf16(weights[i]);
+    ck_assert_int_eq(ops->matrix_load(dev, &stored, half, OPS_BF16, shapes[0].n, shapes[0].k),
+                     OPS_OK);
+    fp8 = m;
+    for (int turn = 0; turn < 2; turn++) {
+        m = stored;
+        multiply(9, true, turn ? other : y);
+        m = fp8;
+        multiply(9, true, turn ? y : other);
+        if (multiplies_fp8())
+            check_product(turn ? y : other, 9, 0, true);
+        ck_assert_mem_ne(y, other, 9 * shapes[0].n * sizeof *y);
+    }
+    ops->matrix_free(dev, &stored);
+    shut();
+}
+END_TEST
+
 int main(void)
 {
     const char *why = "";
@@ -283,6 +308,7 @@ int main(void)
     tcase_add_loop_test(t, a_row_has_the_same_bits_within_its_class_of_rows, 0, 2);
     tcase_add_loop_test(t, what_is_not_finite_shows_in_its_own_row_only, 0, 2);
     tcase_add_loop_test(t, products_are_recorded_as_any_other_op, 0, 2);
+    tcase_add_loop_test(t, plans_of_bf16_and_fp8_are_not_mixed_up, 0, 2);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
