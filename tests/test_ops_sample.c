@@ -18,6 +18,7 @@ struct row {
 
 static struct ops_device *dev;
 static struct sampler_work work;
+static const uint64_t *uniforms; /* not NULL: [rows] instead of the samplers' random numbers */
 
 static const struct sampler_params plain = {
     .temperature = 1, .top_p = 1, .repetition_penalty = 1, .seed = 5
@@ -60,6 +61,7 @@ static void describe(struct call *c, const struct row *rows, size_t n, size_t vo
         choice->first_seen = (int32_t)c->n_seen;
         choice->n_seen = (int32_t)s->n_seen;
         choice->logprobs = rows[r].logprobs;
+        choice->uniform = uniforms ? uniforms[r] : choice->uniform;
         choice->mask = -1;
         if (rows[r].allowed) {
             choice->mask = (int32_t)c->n_masks;
@@ -263,6 +265,36 @@ START_TEST(draws_go_along_the_ids)
 }
 END_TEST
 
+/* All weights are equal, so j / N is where token j begins: at a border the token behind it. */
+START_TEST(a_number_on_the_border_draws_the_token_behind_it)
+{
+    enum { N = 8192 };
+    static const uint64_t at[MAX_ROWS] = { 0, 1, 37, 512, 1024, 4096, 4113, 8191 };
+    static float equal[N];
+    uint64_t numbers[MAX_ROWS];
+    struct sampler_params p = plain;
+    struct row rows[MAX_ROWS];
+    struct ops_chosen got[MAX_ROWS];
+    p.do_sample = true;
+    for (size_t r = 0; r < MAX_ROWS; r++) {
+        rows[r] = make_row(p, equal);
+        numbers[r] = at[r] << (53 - 13);
+    }
+    for (int before = 0; before < 2; before++) { /* the border, and the last number before it */
+        uniforms = numbers;
+        choose(rows, MAX_ROWS, N, N, got);
+        uniforms = NULL;
+        for (size_t r = 0; r < MAX_ROWS; r++) {
+            const int32_t want = (int32_t)at[r] - (before && at[r] > 0);
+            ck_assert_int_eq(got[r].id, want);
+            numbers[r] -= numbers[r] > 0;
+        }
+    }
+    for (size_t r = 0; r < MAX_ROWS; r++)
+        sampler_free(&rows[r].sampler);
+}
+END_TEST
+
 START_TEST(a_temperature_beyond_float32_takes_the_likeliest)
 {
     enum { N = 300 };
@@ -399,6 +431,7 @@ static void add(TCase *t)
     tcase_add_test(t, bias_penalties_and_masks_are_the_samplers);
     tcase_add_loop_test(t, draws_are_the_samplers, 0, 3);
     tcase_add_test(t, draws_go_along_the_ids);
+    tcase_add_test(t, a_number_on_the_border_draws_the_token_behind_it);
     tcase_add_test(t, a_temperature_beyond_float32_takes_the_likeliest);
     tcase_add_test(t, logprobs_are_of_the_logits_as_they_came);
     tcase_add_test(t, a_row_has_the_same_bits_in_any_company);
