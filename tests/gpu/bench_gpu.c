@@ -1,7 +1,8 @@
-/* bench_gpu.c - decoding, prompts, adapters and loading of a model on a GPU, each beside the limit
- * that the same run measured: one line for each figure. */
+/* bench_gpu.c - decoding, prompts, adapters, compressed forms and loading of a model on a GPU, each
+ * beside the limit that the same run measured: one line for each figure. */
 #include "ceilings.h"
 #include "engine/engine.h"
+#include "engine/phi4_weights.h"
 
 #include "common/io.h"
 
@@ -27,6 +28,23 @@ struct plan {
     size_t context, tokens; /* of the decoding */
     size_t batch[SIZES], n_batch, prompt[SIZES], n_prompt;
     size_t ceiling_bytes, ceiling_side;
+};
+
+/* How weights, keys and values are kept. */
+struct form {
+    const char *name;
+    enum ops_dtype dtype, kv_dtype; /* 0: as stored */
+    bool fp8_activations;
+    double must; /* times bf16 with one row; 0: nothing is asked */
+};
+
+static const struct form stored = { .name = "bf16" };
+static const struct form forms[] = {
+    { .name = "fp8", .dtype = OPS_FP8, .must = 1.5 },
+    { .name = "fp8 with activations", .dtype = OPS_FP8, .fp8_activations = true },
+    { .name = "int8", .dtype = OPS_INT8 },
+    { .name = "int4", .dtype = OPS_INT4, .must = 2 },
+    { .name = "bf16 with fp8 kv", .kv_dtype = OPS_FP8 }
 };
 
 /* ---- the model's work ------------------------------------------------------------------------ */
@@ -204,6 +222,53 @@ static void tell_ceilings(const struct ceilings *c)
     tell("ceiling: bf16 matrix product", c->matrix * 1e-12, "TFLOP/s", "");
 }
 
+static size_t largest(const size_t *v, size_t n)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = v[i] > most ? v[i] : most;
+    return most;
+}
+
+static struct engine *open_engine(const char *dir, const struct plan *p, const struct form *f)
+{
+    struct airlock_error err;
+    struct phi4_config config;
+    if (phi4_config_read(dir, &config, &err))
+        die(err.text);
+    size_t context = largest(p->prompt, p->n_prompt);
+    const size_t grown = 8 * p->context, rows = largest(p->batch, p->n_batch);
+    context = (context > grown ? context : grown) + p->tokens + 1;
+    if (context > config.max_position_embeddings)
+        context = config.max_position_embeddings;
+    const size_t each = p->context + p->tokens + 2 * OPS_KV_BLOCK;
+    const size_t at_once = (rows > ADAPTED_ROWS ? rows : ADAPTED_ROWS) * each;
+    const struct engine_options o = { .dir = dir,
+                                      .ops = ops,
+                                      .hook = &hook,
+                                      .device = { .fp8_activations = f->fp8_activations },
+                                      .dtype = f->dtype,
+                                      .kv_dtype = f->kv_dtype,
+                                      .max_context = context,
+                                      .max_batch = rows > ADAPTED_ROWS ? rows : ADAPTED_ROWS,
+                                      .prefill_chunk = 1024,
+                                      .kv_memory = (uint64_t)((double)(at_once + context) * 1.1 *
+                                                              kv_bytes_per_token(&config)) };
+    const uint64_t start = io_now_ns();
+    struct engine *e = engine_open(&o, &err);
+    if (!e)
+        die(err.text);
+    const double opened = seconds_since(start);
+    finish(submit(e, 4, 1, 5000, false));
+    char what[64], more[96];
+    snprintf(what, sizeof what, "load, %s", f->name);
+    snprintf(more, sizeof more, "first token after %.2f s%s", seconds_since(start),
+             f == &stored ? " (must 3, from the page cache)" : "");
+    tell(what, opened, "s", more);
+    printf("%s\n", engine_describe(e));
+    return e;
+}
+
 static void bench_decode(struct engine *e, const struct plan *p, const struct ceilings *c)
 {
     char what[64], more[96];
@@ -271,6 +336,43 @@ static void bench_adapters(struct engine *e, const struct plan *p)
     tell("32 rows with 8 adapters of rank 16: step", adapted * 1e3, "ms", more);
 }
 
+/* Seconds for a prompt that nobody has computed. */
+static double prefill_once(struct engine *e, size_t n, size_t number)
+{
+    return (double)finish(submit(e, n, 1, number, false)).prefill_ns * 1e-9;
+}
+
+static double decode_bytes(const struct phi4_config *c, const struct form *f, size_t context)
+{
+    const double kv = (double)context * kv_bytes_per_token(c);
+    return (double)phi4_weights_bytes(c, f->dtype, OPS_BF16) +
+           (f->kv_dtype == OPS_FP8 ? kv / 2 : kv);
+}
+
+/* bf16: seconds of a step of one row, and of the first prompt, with weights as stored. */
+static void bench_form(const char *dir, const struct plan *p, const struct form *f,
+                       const struct ceilings *c, const double bf16[2])
+{
+    char what[64], more[128], must[32] = "";
+    struct engine *e = open_engine(dir, p, f);
+    const double step = decode_step(e, 1, p->context, p->tokens, false);
+    const double first = prefill_once(e, p->prompt[0], 1000),
+                 again = prefill_once(e, p->prompt[0], 1001);
+    const double prompt = first < again ? first : again;
+    const double floor = decode_bytes(engine_config(e), f, p->context) / c->read;
+    if (f->must > 0)
+        snprintf(must, sizeof must, " (must %g)", f->must);
+    snprintf(what, sizeof what, "%s, 1 row of %zu: step", f->name, p->context);
+    snprintf(more, sizeof more, "%.2f times bf16%s; %.1f %% of its own floor", bf16[0] / step, must,
+             100 * floor / step);
+    tell(what, step * 1e3, "ms", more);
+    snprintf(what, sizeof what, "%s, prompt of %zu tokens", f->name, p->prompt[0]);
+    snprintf(more, sizeof more, "%.0f tokens/s; %.2f times bf16", (double)p->prompt[0] / prompt,
+             bf16[1] / prompt);
+    tell(what, prompt * 1e3, "ms", more);
+    engine_close(e);
+}
+
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static size_t numbers(const char *list, size_t *out)
@@ -281,49 +383,6 @@ static size_t numbers(const char *list, size_t *out)
          list = end + (*end == ','))
         out[n++] = v;
     return n;
-}
-
-static size_t largest(const size_t *v, size_t n)
-{
-    size_t most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = v[i] > most ? v[i] : most;
-    return most;
-}
-
-static struct engine *open_engine(const char *dir, const struct plan *p)
-{
-    struct airlock_error err;
-    struct phi4_config config;
-    if (phi4_config_read(dir, &config, &err))
-        die(err.text);
-    size_t context = largest(p->prompt, p->n_prompt);
-    const size_t grown = 8 * p->context, rows = largest(p->batch, p->n_batch);
-    context = (context > grown ? context : grown) + p->tokens + 1;
-    if (context > config.max_position_embeddings)
-        context = config.max_position_embeddings;
-    const size_t each = p->context + p->tokens + 2 * OPS_KV_BLOCK;
-    const size_t at_once = (rows > ADAPTED_ROWS ? rows : ADAPTED_ROWS) * each;
-    const struct engine_options o = { .dir = dir,
-                                      .ops = ops,
-                                      .hook = &hook,
-                                      .max_context = context,
-                                      .max_batch = rows > ADAPTED_ROWS ? rows : ADAPTED_ROWS,
-                                      .prefill_chunk = 1024,
-                                      .kv_memory = (uint64_t)((double)(at_once + context) * 1.1 *
-                                                              kv_bytes_per_token(&config)) };
-    const uint64_t start = io_now_ns();
-    struct engine *e = engine_open(&o, &err);
-    if (!e)
-        die(err.text);
-    const double opened = seconds_since(start);
-    finish(submit(e, 4, 1, 5000, false));
-    char more[96];
-    snprintf(more, sizeof more, "first token after %.2f s (must 3, from the page cache)",
-             seconds_since(start));
-    tell("load", opened, "s", more);
-    printf("%s\n", engine_describe(e));
-    return e;
 }
 
 static struct plan plan_of(int argc, char **argv)
@@ -364,13 +423,17 @@ int main(int argc, char **argv)
         die("the ceilings could not be measured");
     ops->close(own);
     tell_ceilings(&c);
-    struct engine *e = open_engine(argv[1], &p);
+    struct engine *e = open_engine(argv[1], &p, &stored);
     dev = engine_device(e);
     bench_decode(e, &p, &c);
     bench_growth(e, &p, &c);
     bench_prefill(e, &p, &c);
     bench_adapters(e, &p);
     adapters_drop();
+    const double bf16[] = { decode_step(e, 1, p.context, p.tokens, false),
+                            prefill_once(e, p.prompt[0], 2000) };
     engine_close(e);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        bench_form(argv[1], &p, &forms[i], &c, bf16);
     return 0;
 }

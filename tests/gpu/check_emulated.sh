@@ -18,7 +18,8 @@ cp "$programs/.libs/phi4-mini.so" "$work/copy.so"
 ASAN_OPTIONS=${ASAN_OPTIONS:-}:detect_leaks=0 "$programs/test_gpu_plugins" "$programs/.libs/phi4-mini.so" "$work/copy.so" "$golden"
 
 "$programs/bench_gpu" "$golden" 4 3 1,2 9,20 65536 64 | tee "$work/figures"
-for figure in 'ceiling: read' 'ceiling: copy' 'ceiling: bf16 matrix' 'load' 'decode, 1 rows' 'decode, 2 rows' \
+for figure in 'ceiling: read' 'ceiling: copy' 'ceiling: bf16 matrix' 'load, bf16' 'load, int4' 'fp8, 1 row of 4' \
+    'fp8 with activations, prompt of 9' 'int8, 1 row' 'int4, 1 row' 'bf16 with fp8 kv, 1 row' 'decode, 1 rows' 'decode, 2 rows' \
     "a step's growth" 'prompt of 9 tokens' 'prompt of 20 tokens' '32 rows with 8 adapters'; do
     grep -Eq "^$figure.* [0-9.e+-]+ (GB/s|TFLOP/s|ms|s) " "$work/figures" ||
         { echo "bench_gpu told nothing of: $figure" >&2; exit 1; }
