@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS = 20, SETTLED = 5, TOKENS = 6, ASKED = 4 };
+/* KV_BYTES: the model is tiny, so that it is keys and values that a leak would show. */
+enum { ROUNDS = 20, SETTLED = 5, TOKENS = 6, ASKED = 4, KV_BYTES = 64 << 20 };
 
 static void die(const char *what, const char *why)
 {
@@ -100,7 +101,8 @@ static struct loaded load(const llm_model_class *cls, const char *dir, const cha
                                 .name = str("test"),
                                 .path = str(dir),
                                 .device = str(device),
-                                .threads = 2 };
+                                .threads = 2,
+                                .kv_memory = KV_BYTES };
     answer_init(&nobody);
     if (cls->create(&host, &config, &l.model, &err) || cls->load(l.model, &nobody.sink, &err))
         die("load", err.text);
@@ -195,7 +197,7 @@ static uint64_t host_bytes(void)
 static void again_and_again(const llm_model_class *cls, const char *dir, const char *device,
                             const struct ops *ops, struct ops_device *dev)
 {
-    enum { ALLOWED = 8 << 20 };
+    enum { ALLOWED = 2 << 20, HOST_ALLOWED = 6 << 20 }; /* the driver gives memory by 2 MiB */
     uint64_t left = 0, total = 0, left_before = 0, host_before = 0;
     for (int i = 1; i <= ROUNDS; i++) {
         struct loaded l = load(cls, dir, device);
@@ -214,7 +216,7 @@ static void again_and_again(const llm_model_class *cls, const char *dir, const c
            ((long long)host_after - (long long)host_before) / 1024, SETTLED);
     if (left + ALLOWED < left_before)
         die("loaded and destroyed", "the device lost memory");
-    if (host_before + ALLOWED < host_after)
+    if (host_before + HOST_ALLOWED < host_after)
         die("loaded and destroyed", "the host lost memory");
 }
 
