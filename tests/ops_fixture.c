@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-const char *const ops_sets[N_SETS] = { "plain", "avx2", "avx512" };
+const char *const ops_sets[N_SETS + 1] = { "plain", "avx2", "avx512", "avx512bf16" };
 const enum ops_dtype ops_dtypes[3] = { OPS_F32, OPS_BF16, OPS_F16 };
 const enum ops_dtype ops_kv_dtypes[N_KV_DTYPES] = { OPS_F32, OPS_BF16, OPS_F16, OPS_FP8 };
 

@@ -27,8 +27,10 @@ double act_step(double v);
 /* v as the device's activations hold it. */
 float act_round(float v);
 
-enum { N_SETS = 3 };
-extern const char *const ops_sets[N_SETS]; /* values of AIRLOCK_CPU: plain, avx2, avx512 */
+/* SET_PAIRS: as AVX-512, but encoders multiply pairs of bf16 numbers. */
+enum { N_SETS = 3, SET_AVX512 = 2, SET_PAIRS = 3 };
+/* Values of AIRLOCK_CPU: plain, avx2, avx512, avx512bf16. */
+extern const char *const ops_sets[N_SETS + 1];
 extern const enum ops_dtype ops_dtypes[3];
 enum { N_KV_DTYPES = 4 };
 extern const enum ops_dtype ops_kv_dtypes[N_KV_DTYPES]; /* of keys and values */

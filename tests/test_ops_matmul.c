@@ -88,24 +88,12 @@ static float rounded(float v)
     return v;
 }
 
-/* The default, which has the fastest products, or one of the sets, or CUDA. */
-static struct ops_device *open_default_or_set(int i, unsigned threads)
-{
-    const struct ops_open how = { .threads = threads };
-    const char *why = NULL;
-    if (i > 0 || testing_cuda())
-        return i > 0 ? open_set(i - 1, threads) : open_set(0, threads);
-    struct ops_device *dev = ops_tested()->open(&how, &why);
-    ck_assert_msg(dev != NULL, "%s", why);
-    return dev;
-}
-
 /* x is either as it is, or rounded: nothing in between. */
 START_TEST(rounded_product_is_exact_but_for_the_rounding_of_x)
 {
     const int set = _i % (N_SETS + 1), dtype = _i / (N_SETS + 1) % 3;
     const int s = _i / (N_SETS + 1) / 3;
-    struct ops_device *dev = open_default_or_set(set, 2);
+    struct ops_device *dev = open_set(set, 2);
     if (!dev)
         return;
     const bool bf16 = strstr(ops_tested()->describe(dev), "bf16") && ops_dtypes[dtype] == OPS_BF16;
@@ -123,12 +111,14 @@ START_TEST(rounded_product_is_exact_but_for_the_rounding_of_x)
 }
 END_TEST
 
+/* _i: set. */
 START_TEST(rounded_rows_have_the_same_bits_in_any_company_and_with_any_threads)
 {
     enum { ROWS = 45, N = 70, K = 5003 }; /* several tiles, panels and parts of panels */
-    if (testing_cuda())
+    struct ops_device *one = testing_cuda() ? NULL : open_set(_i, 1);
+    if (!one)
         return;
-    struct ops_device *one = open_default_or_set(0, 1), *three = open_default_or_set(0, 3);
+    struct ops_device *three = open_set(_i, 3);
     struct ops_matrix m = random_matrix(one, N, K, OPS_BF16, 5), n = m;
     float *x = random_floats((size_t)ROWS * K, 6, 2);
     float *all = random_floats((size_t)ROWS * N, 7, 1), *row = random_floats(N, 8, 1);
@@ -254,7 +244,8 @@ static void add(TCase *tc)
                         N_SETS * 3 * N_SHAPES);
     tcase_add_loop_test(tc, rounded_product_is_exact_but_for_the_rounding_of_x, 0,
                         (N_SETS + 1) * 3 * N_SHAPES);
-    tcase_add_test(tc, rounded_rows_have_the_same_bits_in_any_company_and_with_any_threads);
+    tcase_add_loop_test(tc, rounded_rows_have_the_same_bits_in_any_company_and_with_any_threads,
+                        SET_AVX512, SET_PAIRS + 1);
     tcase_add_loop_test(tc, unit_rows_pick_out_columns_exactly, 0, N_SETS);
     tcase_add_loop_test(tc, no_rows_are_fine_and_broken_shapes_are_refused, 0, N_SETS);
     tcase_add_loop_test(tc, lora_adds_to_the_rows_of_its_segments_and_to_no_others, 0, N_SETS * 3);

@@ -11,7 +11,7 @@ libops_la_SOURCES = plugins/ops/ops.h plugins/ops/quant.h \
 	plugins/ops/cpu/attention.c plugins/ops/cpu/swiglu.c plugins/ops/cpu/layernorm.c \
 	plugins/ops/cpu/elementwise.c plugins/ops/cpu/attention_full.c \
 	plugins/ops/cpu/conv.c plugins/ops/cpu/gates.c \
-	plugins/ops/cpu/rounded.h plugins/ops/cpu/rounded_avx512.c plugins/ops/cpu/matmul_rounded.c
+	plugins/ops/cpu/panels.h plugins/ops/cpu/panels_avx512.c plugins/ops/cpu/matmul_rounded.c
 libops_la_CFLAGS = $(AM_CFLAGS) -pthread
 libops_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS)
 libops_la_LIBADD = -lm -lpthread

@@ -29,7 +29,7 @@ gemv.cu|s/(unsigned)r < rows \&\& first + o < n/(unsigned)r < rows/|matmul
 gemv.cu|s/(unsigned)r >= rows)/(unsigned)r > rows)/|matmul
 cublaslt.cu|s/layout_create(&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride)/layout_create(\&p->y, out, p->n, p->class_rows, (int64_t)p->y_stride + 1)/|matmul
 cublaslt.cu|s/    if (plan->rows == rows)/    if (plan->rows >= rows)/|invariance
-matmul.cu|s/r += GEMV_MAX_ROWS) {/r += GEMV_MAX_ROWS - 1) {/|matmul
+matmul.cu|s/r += GEMV_MAX_ROWS) {/r += GEMV_MAX_ROWS + 1) {/|matmul
 rope.cu|s/    after_previous();/    ;/|attention
 rope.cu|s/x\[i + a.half\])/x[i + a.half - 1])/|attention
 rope.cu|s/i = 2 \* pairs + threadIdx.x/i = 2 * pairs + 1 + threadIdx.x/|attention

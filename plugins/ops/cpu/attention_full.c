@@ -6,20 +6,21 @@
  * values are packed once for all queries, the keys of a chunk turned to [head_dim, keys], so that
  * both products are sums over rows, which need no folding of lanes.
  *
- * With rounded kernels (rounded.h) keys are the weights of the first product, values, two keys a
- * pair, those of the second; softmax and the folding of chunks stay float32.
+ * Where rounding is allowed and there are kernels for it (panels.h) keys are the weights of the
+ * first product, values those of the second, and both are in panels; softmax and the folding of
+ * chunks are the same.
  */
 #include "cpu_ops.h"
 
 #include "convert.h"
-#include "rounded.h"
+#include "panels.h"
 
 enum {
     QUERIES = 42, /* whole tiles of either kind */
     MAX_DIM = OPS_FULL_MAX_DIM,
     KEYS = CPU_CHUNK_TOKENS,
-    WIDTH = CPU_ROUNDED_WIDTH,
-    ROWS = CPU_ROUNDED_ROWS
+    WIDTH = CPU_PANEL_WIDTH,
+    ROWS = CPU_PANEL_ROWS
 };
 
 /* One task's memory. */
@@ -28,7 +29,7 @@ struct scratch {
     float chunk[QUERIES][MAX_DIM]; /* weighted values of the chunk */
     float o[QUERIES][MAX_DIM];     /* of all chunks so far */
     float max[QUERIES], sum[QUERIES];
-    uint32_t q[QUERIES * MAX_DIM / 2], p[QUERIES * KEYS / 2]; /* tiles, rounded */
+    uint32_t q[QUERIES * MAX_DIM], p[QUERIES * KEYS]; /* tiles for panels */
 };
 _Static_assert(sizeof(struct scratch) <= CPU_TASK_SCRATCH, "scratch of a task");
 _Static_assert(MAX_DIM % CPU_BLOCK == 0 && KEYS % CPU_BLOCK == 0, "whole blocks");
@@ -36,7 +37,7 @@ _Static_assert(QUERIES % ROWS == 0 && MAX_DIM % 2 == 0 && KEYS % WIDTH == 0, "wh
 
 struct full {
     const struct cpu_kernels *kernels;
-    const struct cpu_rounded_kernels *rounded; /* NULL: nothing is rounded */
+    const struct cpu_panel_kernels *panels; /* NULL: what follows is not in panels */
     const struct ops_full *a;
     size_t padded;   /* head_dim, in blocks */
     size_t n_chunks; /* of all segments */
@@ -44,9 +45,9 @@ struct full {
     size_t *first;   /* [n_segments + 1] chunk of a segment */
     float *k;        /* [n_heads][n_chunks][head_dim, KEYS] */
     float *v;        /* [n_heads][n_chunks][KEYS, padded] */
-    /* rounded: panels instead */
-    uint32_t *keys;   /* [n_heads][n_chunks][KEYS / WIDTH][pairs of head_dim, WIDTH] */
-    uint32_t *values; /* [n_heads][n_chunks][padded / WIDTH][KEYS / 2, WIDTH] */
+    /* with panels instead */
+    uint32_t *keys;   /* [n_heads][n_chunks][KEYS / WIDTH][words of head_dim, WIDTH] */
+    uint32_t *values; /* [n_heads][n_chunks][padded / WIDTH][words of KEYS, WIDTH] */
 };
 
 /* Queries done together: rows of one segment, one head. */
@@ -60,9 +61,10 @@ static size_t min_size(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static size_t pairs_of(size_t n)
+/* With panels. */
+static size_t words_of(const struct full *f, size_t n)
 {
-    return (n + 1) / 2;
+    return cpu_panel_words(f->panels, n);
 }
 
 static size_t segment_rows(const struct ops_full *a, size_t segment)
@@ -119,44 +121,44 @@ static void pack_item(void *arg, size_t item, void *scratch)
     }
 }
 
-/* The same, rounded. */
-static void pack_rounded_item(void *arg, size_t item, void *scratch)
+/* The same, in panels. */
+static void pack_panels_item(void *arg, size_t item, void *scratch)
 {
     (void)scratch;
     const struct full *f = arg;
     const struct ops_full *a = f->a;
     const size_t dim = a->head_dim, head = item / f->n_chunks;
     const size_t *chunk = f->chunk + item % f->n_chunks * (1 + KEYS), n = chunk[0];
-    uint32_t *keys = f->keys + item * pairs_of(dim) * KEYS;
-    uint32_t *values = f->values + item * f->padded * KEYS / 2;
+    uint32_t *keys = f->keys + item * words_of(f, dim) * KEYS;
+    uint32_t *values = f->values + item * f->padded * words_of(f, KEYS);
     const float *row[KEYS] = { NULL };
     for (size_t j = 0; j < n; j++)
         row[j] = (const float *)a->k + chunk[1 + j] * a->k_stride + head * dim;
-    for (size_t j = 0; j < n; j += WIDTH, keys += pairs_of(dim) * WIDTH)
-        f->rounded->pack_keys(keys, row + j, min_size(WIDTH, n - j), dim);
-    for (size_t d = 0; d < dim; d += WIDTH, values += WIDTH * KEYS / 2) {
+    for (size_t j = 0; j < n; j += WIDTH, keys += words_of(f, dim) * WIDTH)
+        f->panels->pack_keys(keys, row + j, min_size(WIDTH, n - j), dim);
+    for (size_t d = 0; d < dim; d += WIDTH, values += WIDTH * words_of(f, KEYS)) {
         for (size_t j = 0; j < n; j++)
             row[j] = (const float *)a->v + chunk[1 + j] * a->v_stride + head * dim + d;
-        f->rounded->pack_values(values, row, n, min_size(WIDTH, dim - d));
+        f->panels->pack_values(values, row, n, min_size(WIDTH, dim - d));
     }
 }
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
 /* y = tiles x panels, width columns of them; y_stride floats between its rows. */
-static void multiply_rounded(const struct full *f, float *y, size_t y_stride, size_t rows,
-                             const uint32_t *tiles, const uint32_t *panels, size_t panel_pairs,
-                             size_t pairs, size_t width)
+static void multiply_panels(const struct full *f, float *y, size_t y_stride, size_t rows,
+                            const uint32_t *tiles, const uint32_t *panels, size_t panel_words,
+                            size_t words, size_t width)
 {
-    struct cpu_rounded_dot d = { .y_stride = y_stride, .pairs = pairs };
+    struct cpu_panel_dot d = { .y_stride = y_stride, .words = words };
     for (size_t n = 0; n < width; n += WIDTH) {
-        d.panel = panels + n * panel_pairs;
+        d.panel = panels + n * panel_words;
         d.width = min_size(WIDTH, width - n);
         for (size_t r = 0; r < rows; r += ROWS) {
             d.y = y + r * y_stride + n;
-            d.tile = tiles + r * pairs;
+            d.tile = d.next = tiles + r * words;
             d.rows = min_size(ROWS, rows - r);
-            f->rounded->dot(&d);
+            f->panels->dot(&d);
         }
     }
 }
@@ -165,8 +167,8 @@ static void pack_tiles(const struct full *f, uint32_t *tiles, const float *x, si
                        size_t rows, size_t k)
 {
     for (size_t r = 0; r < rows; r += ROWS)
-        f->rounded->pack_tile(tiles + r * pairs_of(k), x + r * x_stride, x_stride,
-                              min_size(ROWS, rows - r), k);
+        f->panels->pack_tile(tiles + r * words_of(f, k), x + r * x_stride, x_stride,
+                             min_size(ROWS, rows - r), k);
 }
 
 static const float *first_query(const struct ops_full *a, const struct queries *q)
@@ -179,10 +181,11 @@ static void multiply_keys(const struct full *f, const struct queries *q, struct 
                           size_t c, size_t n)
 {
     const struct ops_full *a = f->a;
-    const size_t pairs = pairs_of(a->head_dim), packed = q->head * f->n_chunks + c;
-    if (f->rounded) {
-        multiply_rounded(f, s->scores[0], KEYS, q->n, s->q, f->keys + packed * pairs * KEYS, pairs,
-                         pairs, n);
+    const size_t packed = q->head * f->n_chunks + c;
+    if (f->panels) {
+        const size_t words = words_of(f, a->head_dim);
+        multiply_panels(f, s->scores[0], KEYS, q->n, s->q, f->keys + packed * words * KEYS, words,
+                        words, n);
         return;
     }
     const struct cpu_mix m = { .o = s->scores[0],
@@ -222,10 +225,11 @@ static void multiply_values(const struct full *f, const struct queries *q, struc
                             size_t c, size_t n)
 {
     const size_t packed = q->head * f->n_chunks + c, dim = f->a->head_dim;
-    if (f->rounded) {
+    if (f->panels) {
         pack_tiles(f, s->p, s->scores[0], KEYS, q->n, n);
-        multiply_rounded(f, s->chunk[0], MAX_DIM, q->n, s->p,
-                         f->values + packed * f->padded * KEYS / 2, KEYS / 2, pairs_of(n), dim);
+        multiply_panels(f, s->chunk[0], MAX_DIM, q->n, s->p,
+                        f->values + packed * f->padded * words_of(f, KEYS), words_of(f, KEYS),
+                        words_of(f, n), dim);
         return;
     }
     const struct cpu_mix m = { .o = s->chunk[0],
@@ -265,7 +269,7 @@ static void attend(const struct full *f, const struct queries *q, struct scratch
         s->max[i] = -INFINITY;
         s->sum[i] = 0.0f;
     }
-    if (f->rounded)
+    if (f->panels)
         pack_tiles(f, s->q, first_query(a, q), a->q_stride, q->n, dim);
     for (size_t c = f->first[q->segment]; c < f->first[q->segment + 1]; c++)
         do_chunk(f, q, s, c);
@@ -318,8 +322,9 @@ static bool reserve(struct ops_device *dev, struct full *f, size_t chunks)
     const struct ops_full *a = f->a;
     const size_t keys = a->n_heads * chunks * KEYS; /* below the bytes of q, k and v */
     const size_t lists = chunks * (1 + KEYS) + a->n_segments + 1;
-    const size_t k_bytes = keys * (f->rounded ? pairs_of(a->head_dim) : a->head_dim) * 4;
-    const size_t v_bytes = keys * (f->rounded ? f->padded / 2 : f->padded) * 4;
+    const size_t k_bytes = keys * (f->panels ? words_of(f, a->head_dim) : a->head_dim) * 4;
+    const size_t v_bytes =
+        f->padded * a->n_heads * chunks * (f->panels ? words_of(f, KEYS) : KEYS) * 4;
     if (!cpu_scratch_reserve(&dev->packed, k_bytes + v_bytes + lists * sizeof(size_t)))
         return false;
     char *at = dev->packed.data;
@@ -345,7 +350,7 @@ enum ops_status cpu_attention_full(struct ops_device *dev, const struct ops_full
         scores += rows * rows;
     }
     struct full f = { .kernels = dev->kernels,
-                      .rounded = a->rounded ? dev->rounded : NULL,
+                      .panels = a->rounded ? dev->panels : NULL,
                       .a = a,
                       .padded = cpu_padded(a->head_dim) };
     if (!reserve(dev, &f, chunks))
@@ -354,7 +359,7 @@ enum ops_status cpu_attention_full(struct ops_device *dev, const struct ops_full
     list_keys(&f);
     f.n_chunks = f.first[a->n_segments];
     cpu_parallel(dev, f.n_chunks * a->n_heads, 2.0 * (double)a->rows * width,
-                 f.rounded ? pack_rounded_item : pack_item, &f);
+                 f.panels ? pack_panels_item : pack_item, &f);
     cpu_parallel(dev, tiles * a->n_heads, 2.0 * scores * width, attention_item, &f);
     return OPS_OK;
 }

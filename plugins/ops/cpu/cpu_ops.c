@@ -2,11 +2,12 @@
 #include "cpu_ops.h"
 
 #include "convert.h"
-#include "rounded.h"
+#include "panels.h"
 #include "thread_pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void cpu_close(struct ops_device *dev)
 {
@@ -19,6 +20,13 @@ static void cpu_close(struct ops_device *dev)
     free(dev);
 }
 
+/* Half of the L2 cache: the other is for x. */
+static size_t chunk_bytes(void)
+{
+    const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE); /* 0: unknown */
+    return l2 < 512 * 1024 ? 256 * 1024 : l2 > 2048 * 1024 ? 1024 * 1024 : (size_t)l2 / 2;
+}
+
 static struct ops_device *cpu_open(const struct ops_open *how, const char **why)
 {
     const char *note;
@@ -28,7 +36,8 @@ static struct ops_device *cpu_open(const struct ops_open *how, const char **why)
         return NULL;
     }
     dev->kernels = cpu_kernels_choose(&note);
-    dev->rounded = cpu_rounded_kernels_choose();
+    dev->chunk_bytes = chunk_bytes();
+    dev->panels = cpu_panel_kernels_choose();
     dev->threads = how->lent;
     if (!dev->threads) {
         dev->pool = thread_pool_open(how->threads ? how->threads : thread_pool_usable_cores());
@@ -47,7 +56,8 @@ static struct ops_device *cpu_open(const struct ops_open *how, const char **why)
     }
     snprintf(dev->description, sizeof dev->description, "cpu, %u thread%s, %s%s%s%s%s",
              dev->threads->count, dev->threads->count == 1 ? "" : "s", dev->kernels->name,
-             dev->rounded ? "bf16" : "", note ? " (" : "", note ? note : "", note ? ")" : "");
+             dev->panels && dev->panels->numbers == 2 ? "bf16" : "", note ? " (" : "",
+             note ? note : "", note ? ")" : "");
     return dev;
 }
 

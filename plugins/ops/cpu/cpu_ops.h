@@ -8,7 +8,7 @@
 #include <math.h>
 
 struct thread_pool;
-struct cpu_rounded_kernels;
+struct cpu_panel_kernels;
 
 /* Memory that grows with the largest step seen and is then used again. */
 struct cpu_scratch {
@@ -18,12 +18,15 @@ struct cpu_scratch {
 
 struct ops_device {
     const struct cpu_kernels *kernels;
-    const struct cpu_rounded_kernels *rounded; /* NULL: there are none */
-    struct thread_pool *pool;                  /* own threads, or NULL */
-    const struct ops_threads *threads;         /* the pool's, or the lent ones */
-    struct cpu_scratch packed;                 /* activations in the order of the dot kernels */
-    struct cpu_scratch low_rank;               /* A x of LoRA */
-    struct cpu_scratch per_task;               /* CPU_TASK_SCRATCH for each task running at once */
+    const struct cpu_panel_kernels *panels; /* NULL: there are none */
+    struct thread_pool *pool;               /* own threads, or NULL */
+    const struct ops_threads *threads;      /* the pool's, or the lent ones */
+    /* Of weights that stay in a core's L2 cache while all rows of x pass by; the larger, the
+     * seldomer x comes from further away. */
+    size_t chunk_bytes;
+    struct cpu_scratch packed;   /* activations in the order of the dot kernels */
+    struct cpu_scratch low_rank; /* A x of LoRA */
+    struct cpu_scratch per_task; /* CPU_TASK_SCRATCH for each task running at once */
     char description[128];
 };
 

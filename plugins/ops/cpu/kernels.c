@@ -1,7 +1,7 @@
 /* kernels.c - chooses the instruction set of the CPU ops at run time. */
 #include "kernels.h"
 
-#include "rounded.h"
+#include "panels.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ const struct cpu_kernels *cpu_kernels_choose(const char **note)
     if (wish && strcmp(wish, "avx512") == 0 && has_avx512())
         return best;
 #endif
-    if (wish && strcmp(wish, "avx512bf16") == 0 && cpu_rounded_kernels_choose())
+    if (wish && strcmp(wish, "avx512bf16") == 0 && cpu_panel_kernels_choose())
         return best;
     if (wish && strcmp(wish, "avx2") == 0)
         *note = "AIRLOCK_CPU=avx2: this machine has no AVX2 with FMA";

@@ -99,8 +99,8 @@ extern const struct cpu_kernels cpu_kernels_avx2, cpu_kernels_avx512;
 #endif
 
 /* The best kernels that this machine can run; AIRLOCK_CPU=plain|avx2|avx512 in the environment asks
- * for fewer (avx512 also for no products of bf16, rounded.h).  *note: NULL, or a sentence: the
- * request cannot be met and what is used instead. */
+ * for fewer (avx512 also for panels of float32, avx512bf16 for those of bf16 pairs: panels.h).
+ * *note: NULL, or a sentence: the request cannot be met and what is used instead. */
 const struct cpu_kernels *cpu_kernels_choose(const char **note);
 
 #endif

@@ -4,8 +4,7 @@
 
 #include "convert.h"
 
-/* Bytes of weights that stay in a core's L2 cache while all rows of x pass by. */
-enum { CHUNK_BYTES = 256 * 1024, MAX_CHUNK_ROWS = 512 };
+enum { MAX_CHUNK_ROWS = 512 };
 /* Bytes of packed activations that stay in the shared cache while all of the weights pass by. */
 enum { PANEL_BYTES = 4 * 1024 * 1024 };
 /* Weights are asked for so far ahead: two memory latencies at the speed of one core. */
@@ -64,7 +63,7 @@ static void multiply_chunk(void *arg, size_t item, void *scratch)
 /* Chunks that fit the cache, and enough of them to give every thread its share. */
 static size_t rows_of_a_chunk(const struct ops_device *dev, const struct product *p)
 {
-    size_t rows = CHUNK_BYTES / (p->k * ops_dtype_size(p->dtype));
+    size_t rows = dev->chunk_bytes / (p->k * ops_dtype_size(p->dtype));
     rows = min_size(rows, p->w_rows / (4 * (size_t)dev->threads->count));
     return min_size(rows < 16 ? 16 : rows / 16 * 16, MAX_CHUNK_ROWS);
 }
