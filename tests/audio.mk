@@ -36,7 +36,7 @@ endif
 if HAVE_MEDIA
 # The tool that tests/oracle/compare_random_multimodal.py drives.
 check_PROGRAMS += tests/media_tool
-tests_media_tool_SOURCES = tests/media_tool.c
+tests_media_tool_SOURCES = tests/media_tool.c tests/null_host.h
 tests_media_tool_CFLAGS = $(AM_CFLAGS) $(JSONC_CFLAGS)
 tests_media_tool_LDADD = libaudioclips.la libvision.la libspeech.la libmediaclient.la libmediaprompt.la libengine.la \
 	libops.la libbase.la

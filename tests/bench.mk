@@ -36,4 +36,4 @@ tests_bench_bench_audio_LDADD = libspeech.la libengine.la libops.la libbase.la -
 # tests/bench/first_token_hf.py BUILD_DIR runs it beside transformers.
 EXTRA_PROGRAMS += tests/bench/bench_first_token
 EXTRA_DIST += tests/bench/first_token_hf.py
-tests_bench_bench_first_token_SOURCES = tests/bench/bench_first_token.c
+tests_bench_bench_first_token_SOURCES = tests/bench/bench_first_token.c tests/null_host.h

@@ -16,7 +16,7 @@ tests_test_tool_calls_SOURCES = tests/test_tool_calls.c
 tests_test_tool_calls_CFLAGS = $(constraint_test_cflags)
 tests_test_tool_calls_LDADD = libengine.la libbase.la $(CHECK_LIBS)
 # Opens plugins/.libs/phi4-mini.so as a host does.
-tests_test_constrained_answers_SOURCES = tests/test_constrained_answers.c
+tests_test_constrained_answers_SOURCES = tests/test_constrained_answers.c tests/null_host.h
 tests_test_constrained_answers_CFLAGS = $(constraint_test_cflags)
 tests_test_constrained_answers_LDADD = libbase.la $(CHECK_LIBS)
 EXTRA_tests_test_constrained_answers_DEPENDENCIES = plugins/phi4-mini.la

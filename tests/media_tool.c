@@ -4,9 +4,8 @@
 #include "phi4-multimodal/vision_encoder.h"
 
 #include "common/json.h"
+#include "null_host.h"
 
-#include <airlock/llm_model.h>
-#include <dlfcn.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -193,34 +192,6 @@ static void sounds(struct opened *o, enum audio_mode mode)
 
 /* ---- the whole model ------------------------------------------------------------------------- */
 
-static llm_str str(const char *text)
-{
-    return (llm_str){ text, strlen(text) };
-}
-
-static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
-{
-    (void)host, (void)level, (void)text, (void)size;
-}
-
-static const void *host_service(const llm_host *host, const char *id)
-{
-    (void)host, (void)id;
-    return NULL;
-}
-
-static int32_t emit(const llm_sink *s, const char *bytes, uint64_t n)
-{
-    (void)s, (void)bytes, (void)n;
-    return 0;
-}
-
-static int32_t cancelled(const llm_sink *s)
-{
-    (void)s;
-    return 0;
-}
-
 static void token(const llm_sink *s, const llm_token *t)
 {
     (void)s;
@@ -231,21 +202,19 @@ static void token(const llm_sink *s, const llm_token *t)
 
 static void answer(const char *build, const char *dir, const char *text, size_t n_images)
 {
-    static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
+    static const llm_host host = { sizeof host, 0, NULL, null_log, null_service };
     static char path[PATH_MAX], options[PATH_MAX + 100];
     llm_error e = { .struct_size = sizeof e };
     const llm_sink sink = {
-        .struct_size = sizeof sink, .emit = emit, .cancelled = cancelled, .token = token
+        .struct_size = sizeof sink, .emit = null_emit, .cancelled = never_cancelled, .token = token
     };
     llm_media media[MAX_FILES];
     const llm_media *list[MAX_FILES];
     llm_model *model;
     snprintf(path, sizeof path, "%s/plugins/.libs/phi4-multimodal.so", build);
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so || n_images > n_files)
-        die(so ? "fewer files than pictures" : dlerror());
-    const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
-    const llm_model_class *cls = query()->classes[0]->impl;
+    const llm_model_class *cls = model_class_of(path);
+    if (!cls || n_images > n_files)
+        die(cls ? "fewer files than pictures" : dlerror());
     snprintf(options, sizeof options, "{\"media_worker\":\"%s\"}", worker_path);
     const llm_config config = { .struct_size = sizeof config,
                                 .name = str("tool"),

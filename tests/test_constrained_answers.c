@@ -1,11 +1,9 @@
 /* test_constrained_answers.c - the phi4-mini plugin holds answers to schemas and tools, however
  * randomly it samples. */
-#include <airlock/llm_model.h>
-
 #include "common/json.h"
+#include "null_host.h"
 
 #include <check.h>
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,34 +12,15 @@ enum { SEEDS = 8 };
 
 static const llm_model_class *cls;
 
-static llm_str str(const char *text)
-{
-    return (llm_str){ text, strlen(text) };
-}
-
-static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
-{
-    (void)host, (void)level, (void)text, (void)size;
-}
-
-static const void *host_service(const llm_host *host, const char *id)
-{
-    (void)host, (void)id;
-    return NULL;
-}
-
-static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
+static const llm_host host = { sizeof host, 0, NULL, null_log, null_service };
 
 static void open_plugin(void)
 {
     char path[512];
     const char *build = getenv("top_builddir");
     snprintf(path, sizeof path, "%s/plugins/.libs/phi4-mini.so", build ? build : ".");
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    ck_assert_msg(so != NULL, "%s", so ? "" : dlerror());
-    const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
-    ck_assert_ptr_nonnull(query);
-    cls = query()->classes[0]->impl;
+    cls = model_class_of(path);
+    ck_assert_msg(cls != NULL, "%s", cls ? "" : dlerror());
 }
 
 struct answer {
@@ -63,12 +42,6 @@ static int32_t emit(const llm_sink *sink, const char *bytes, uint64_t n)
     return 0;
 }
 
-static int32_t cancelled(const llm_sink *sink)
-{
-    (void)sink;
-    return 0;
-}
-
 static int32_t tool_call(const llm_sink *sink, const llm_tool_call *call)
 {
     struct answer *a = sink->ctx;
@@ -85,9 +58,10 @@ static llm_model *load(const char *dir)
     char path[512];
     llm_model *m = NULL;
     llm_error err = { .struct_size = sizeof err };
-    struct answer a = {
-        .sink = { .struct_size = sizeof a.sink, .ctx = &a, .emit = emit, .cancelled = cancelled }
-    };
+    struct answer a = { .sink = { .struct_size = sizeof a.sink,
+                                  .ctx = &a,
+                                  .emit = emit,
+                                  .cancelled = never_cancelled } };
     const char *src = getenv("top_srcdir");
     snprintf(path, sizeof path, "%s/%s", src ? src : ".", dir);
     llm_config config = {
@@ -117,7 +91,7 @@ static void ask(llm_model *m, llm_request r, int64_t seed, int64_t most, struct 
     a->sink = (llm_sink){ .struct_size = sizeof a->sink,
                           .ctx = a,
                           .emit = emit,
-                          .cancelled = cancelled,
+                          .cancelled = never_cancelled,
                           .tool_call = tool_call };
     a->stats.struct_size = sizeof a->stats;
     a->err.struct_size = sizeof a->err;

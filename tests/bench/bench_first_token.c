@@ -7,8 +7,8 @@
  * tests/bench/first_token_hf.py makes DIR, runs transformers and this program in turn.  Each round
  * is another caller's, so that nothing is found in a cache.
  */
-#include <airlock/llm_model.h>
-#include <dlfcn.h>
+#include "../null_host.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,33 +28,10 @@ static void fail(const char *what, const char *why)
     exit(1);
 }
 
-static llm_str str(const char *text)
-{
-    return (llm_str){ text, strlen(text) };
-}
-
 static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
 {
     (void)host, (void)level;
     printf("airlock: %.*s\n", (int)size, text);
-}
-
-static const void *host_service(const llm_host *host, const char *id)
-{
-    (void)host, (void)id;
-    return NULL;
-}
-
-static int32_t emit(const llm_sink *s, const char *bytes, uint64_t n)
-{
-    (void)s, (void)bytes, (void)n;
-    return 0;
-}
-
-static int32_t cancelled(const llm_sink *s)
-{
-    (void)s;
-    return 0;
 }
 
 static char *read_file(const char *path, size_t *size)
@@ -72,19 +49,10 @@ static char *read_file(const char *path, size_t *size)
     return data;
 }
 
-static const llm_model_class *open_plugin(const char *path)
-{
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so)
-        fail(path, dlerror());
-    const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
-    return query()->classes[0]->impl;
-}
-
 static llm_model *load(const llm_model_class *cls, char **argv, unsigned threads,
                        const llm_sink *sink)
 {
-    static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
+    static const llm_host host = { sizeof host, 0, NULL, host_log, null_service };
     static char options[4200];
     llm_error err = { .struct_size = sizeof err };
     llm_model *model;
@@ -107,8 +75,12 @@ int main(int argc, char **argv)
                         "[THREADS]]\n");
         return 2;
     }
-    const llm_sink sink = { .struct_size = sizeof sink, .emit = emit, .cancelled = cancelled };
-    const llm_model_class *cls = open_plugin(argv[1]);
+    const llm_sink sink = { .struct_size = sizeof sink,
+                            .emit = null_emit,
+                            .cancelled = never_cancelled };
+    const llm_model_class *cls = model_class_of(argv[1]);
+    if (!cls)
+        fail(argv[1], dlerror());
     llm_model *model = load(cls, argv, argc > 7 ? (unsigned)atoi(argv[7]) : 0, &sink);
     const int image = strcmp(argv[4], "image") == 0, rounds = argc > 6 ? atoi(argv[6]) : 3;
     llm_media media = { .struct_size = sizeof media };

@@ -2,8 +2,8 @@
  * destroyed many times: the same answers, and no memory is lost. */
 #include "ops/ops.h"
 
-#include <airlock/llm_model.h>
-#include <dlfcn.h>
+#include "../null_host.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,23 +18,7 @@ static void die(const char *what, const char *why)
     exit(1);
 }
 
-static llm_str str(const char *text)
-{
-    return (llm_str){ text, strlen(text) };
-}
-
-static void host_log(const llm_host *host, int32_t level, const char *text, uint64_t size)
-{
-    (void)host, (void)level, (void)text, (void)size;
-}
-
-static const void *host_service(const llm_host *host, const char *id)
-{
-    (void)host, (void)id;
-    return NULL;
-}
-
-static const llm_host host = { sizeof host, 0, NULL, host_log, host_service };
+static const llm_host host = { sizeof host, 0, NULL, null_log, null_service };
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -44,18 +28,6 @@ struct answer {
     int64_t ids[TOKENS];
     float logprobs[TOKENS];
 };
-
-static int32_t emit(const llm_sink *s, const char *bytes, uint64_t n)
-{
-    (void)s, (void)bytes, (void)n;
-    return 0;
-}
-
-static int32_t cancelled(const llm_sink *s)
-{
-    (void)s;
-    return 0;
-}
 
 static void token(const llm_sink *s, const llm_token *t)
 {
@@ -71,8 +43,8 @@ static void answer_init(struct answer *a)
     memset(a, 0, sizeof *a);
     a->sink = (llm_sink){ .struct_size = sizeof a->sink,
                           .ctx = a,
-                          .emit = emit,
-                          .cancelled = cancelled,
+                          .emit = null_emit,
+                          .cancelled = never_cancelled,
                           .token = token };
 }
 
@@ -80,17 +52,6 @@ struct loaded {
     const llm_model_class *cls;
     llm_model *model;
 };
-
-static const llm_model_class *open_plugin(const char *path)
-{
-    void *so = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!so)
-        die(path, dlerror());
-    const llm_plugin *(*query)(void) = (const llm_plugin *(*)(void))dlsym(so, "llm_plugin_query_1");
-    if (!query)
-        die(path, "no entry");
-    return query()->classes[0]->impl;
-}
 
 static struct loaded load(const llm_model_class *cls, const char *dir, const char *device)
 {
@@ -238,7 +199,9 @@ int main(int argc, char **argv)
     struct ops_device *dev = ops->open(&how, &why);
     if (!dev)
         die("open", why);
-    const llm_model_class *one = open_plugin(argv[1]), *two = open_plugin(argv[2]);
+    const llm_model_class *one = model_class_of(argv[1]), *two = model_class_of(argv[2]);
+    if (!one || !two)
+        die("dlopen", dlerror());
     if (one == two)
         die(argv[2], "is the same plugin once more, not a copy");
     two_at_once(one, two, argv[3], "cuda");
