@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <soxr.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@ struct audio_resampler {
     audio_sink *sink;
     void *ctx;
     soxr_t soxr; /* NULL: not the second way */
+    unsigned rate;
+    uint64_t taken, made; /* samples so far */
 
     /* The first way; step 1: the samples pass as they are. */
     size_t step; /* k */
@@ -56,6 +59,7 @@ static int open_soxr(struct audio_resampler *r, unsigned rate, struct airlock_er
     const soxr_io_spec_t io = soxr_io_spec(SOXR_FLOAT64_I, SOXR_FLOAT64_I);
     const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_HQ, 0);
     soxr_error_t why = NULL;
+    r->rate = rate;
     r->soxr = soxr_create(rate, RATE_OUT, 1, &why, &io, &quality, NULL);
     if (r->soxr)
         return 0;
@@ -110,8 +114,8 @@ void audio_resampler_free(struct audio_resampler *r)
     free(r);
 }
 
-/* samples NULL: the end of the sound. */
-static int push_soxr(struct audio_resampler *r, const double *samples, size_t n,
+/* samples NULL: no more will come.  Of what it makes, what is beyond `most` in all is dropped. */
+static int push_soxr(struct audio_resampler *r, const double *samples, size_t n, uint64_t most,
                      struct airlock_error *err)
 {
     size_t used = 0, made = 1;
@@ -123,11 +127,29 @@ static int push_soxr(struct audio_resampler *r, const double *samples, size_t n,
             return airlock_error_set(err, AIRLOCK_E_INTERNAL, "libsoxr failed: %.100s",
                                      why ? why : "it takes no more samples");
         used += took;
-        const int rc = made ? r->sink(r->ctx, r->out, made) : 0;
+        const size_t wanted = made < most - r->made ? made : (size_t)(most - r->made);
+        r->made += wanted;
+        const int rc = wanted ? r->sink(r->ctx, r->out, wanted) : 0;
         if (rc != 0)
             return rc;
     }
     return 0;
+}
+
+/* libsoxr rounds the number of samples to nearest; with silence behind the sound there are enough
+ * for any rounding. */
+static int finish_soxr(struct audio_resampler *r, struct airlock_error *err)
+{
+    static const double silence[PIECE];
+    const uint64_t most = (r->taken * RATE_OUT + r->rate - 1) / r->rate;
+    size_t rest = 2 + r->rate / RATE_OUT;
+    for (size_t n; rest > 0; rest -= n) {
+        n = rest < PIECE ? rest : PIECE;
+        const int rc = push_soxr(r, silence, n, most, err);
+        if (rc != 0)
+            return rc;
+    }
+    return push_soxr(r, NULL, 0, most, err);
 }
 
 static double filtered(const double *taps, const double *samples, size_t n)
@@ -165,8 +187,10 @@ int audio_resample_push(struct audio_resampler *r, const double *samples, size_t
     int rc = 0;
     if (n == 0)
         return 0;
-    if (r->soxr)
-        return push_soxr(r, samples, n, err);
+    if (r->soxr) {
+        r->taken += n;
+        return push_soxr(r, samples, n, UINT64_MAX, err);
+    }
     if (r->step == 1)
         return r->sink(r->ctx, samples, n);
     for (size_t i = 0; rc == 0 && i < n; i += PIECE)
@@ -177,6 +201,6 @@ int audio_resample_push(struct audio_resampler *r, const double *samples, size_t
 int audio_resample_finish(struct audio_resampler *r, struct airlock_error *err)
 {
     if (r->soxr)
-        return push_soxr(r, NULL, 0, err);
+        return finish_soxr(r, err);
     return r->step == 1 ? 0 : push_filter(r, NULL, HALF_PER_STEP * r->step);
 }

@@ -32,8 +32,8 @@ void audio_resampler_free(struct audio_resampler *r); /* NULL allowed */
 /* 0, or what the sink answered, or -1 with err: the resampler failed. */
 int audio_resample_push(struct audio_resampler *r, const double *samples, size_t n,
                         struct airlock_error *err);
-/* The end of the sound: what the filter still holds.  All n samples together gave about
- * n 16000 / rate, and exactly ceil(n / k) in the first way. */
+/* The end of the sound: what the filter still holds.  All n samples together gave
+ * ceil(16000 n / rate), as scipy, torchaudio and librosa give. */
 int audio_resample_finish(struct audio_resampler *r, struct airlock_error *err);
 
 #endif

@@ -150,7 +150,7 @@ conv.cu|s/round < CONV_ROUNDS \&\& place < a.places/round < CONV_ROUNDS \&\& pla
 conv.cu|s/round < CONV_ROUNDS \&\&/round + 1 < CONV_ROUNDS \&\&/|conv
 conv.cu|s/place \/ a.out_width \/ a.out_height \* in/place \/ a.out_width \/ a.out_height * (in + 1)/|conv
 attention_full.cu|s/row < end \&\& d < a.head_dim/row <= end \&\& d < a.head_dim/|full
-attention_full.cu|s/(!KEYS || !a.key_seen || a.key_seen\[row\] != 0)/true/|full
+attention_full.cu|s/(!KEYS .. !a.key_seen .. a.key_seen\[row\] != 0)/true/|full
 attention_full.cu|s/key < t.end \&\& (!a.key_seen/key <= t.end \&\& (!a.key_seen/|full
 attention_full.cu|s/- (FULL_QUERIES - 1);/- FULL_QUERIES;/|full
 attention_full.cu|s/i < FULL_DISTANCES; i += FULL_THREADS/i < FULL_DISTANCES - 1; i += FULL_THREADS/|full
