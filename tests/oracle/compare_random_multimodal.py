@@ -223,7 +223,7 @@ class Tool:
         self.build, self.folder = build.resolve(), folder
 
     def run(self, exact, *args):
-        env = os.environ | ({"AIRLOCK_CPU": "avx512"} if exact else {})
+        env = os.environ | {"AIRLOCK_CPU": "avx512" if exact else "avx512bf16"}
         command = [self.build / "tests/media_tool", self.build, self.folder, *map(str, args)]
         return subprocess.run(command, check=True, capture_output=True, env=env).stdout
 
