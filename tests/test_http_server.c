@@ -129,7 +129,10 @@ static int dial(void)
 
 static char answer[1 << 18];
 
-/* Reads until the connection is quiet for wait_ms or closed.  True when closed. */
+enum { PATIENCE_MS = 20000 }; /* for what will come, however busy the machine is */
+
+/* Reads until the connection is closed, or quiet for wait_ms after the beginning of an answer that
+ * promises nothing else.  True when closed. */
 static bool read_answer(int fd, int wait_ms)
 {
     size_t used = 0;
@@ -137,7 +140,8 @@ static bool read_answer(int fd, int wait_ms)
         struct pollfd p = { fd, POLLIN, 0 };
         ssize_t n = 0;
         answer[used] = 0;
-        if (poll(&p, 1, wait_ms) <= 0)
+        const bool more = used == 0 || strstr(answer, "Connection: close");
+        if (poll(&p, 1, more ? PATIENCE_MS : wait_ms) <= 0)
             return false;
         n = read(fd, answer + used, sizeof answer - 1 - used);
         if (n <= 0)
