@@ -1,4 +1,5 @@
-/* ops_cuda_face.h - the CUDA ops behind the CPU's face, so that the tests of the ops run on both. */
+/* ops_cuda_face.h - the CUDA ops behind the CPU's face, so that the tests of the ops run on both.
+ */
 #ifndef OPS_CUDA_FACE_H
 #define OPS_CUDA_FACE_H
 

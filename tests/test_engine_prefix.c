@@ -196,7 +196,8 @@ START_TEST(what_several_ask_at_once_is_computed_once)
     run_together(jobs, N);
     struct scheduler_load load;
     scheduler_load(engine_scheduler(e), &load);
-    /* A prompt's last row counts as decoding where a step had no room for it, so all are counted. */
+    /* A prompt's last row counts as decoding where a step had no room for it, so all are counted.
+     */
     size_t rows = PROMPT + (N - 1) * (PROMPT - 48);
     for (unsigned i = 0; i < N; i++)
         rows += jobs[i].answer.n - 1;

@@ -115,7 +115,8 @@ enum { OBSERVED = 12 };
 
 struct observers {
     struct engine *engine;
-    atomic_uint next; /* who may ask for a turn: only once the engine has asked, so that it comes first */
+    atomic_uint
+        next; /* who may ask for a turn: only once the engine has asked, so that it comes first */
     uint64_t steps[OBSERVED];
 };
 

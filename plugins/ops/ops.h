@@ -415,7 +415,8 @@ struct ops {
      * of the segment of (q_i . k_j * scale + relative bias), times v_j.  A row whose segment has no
      * seen key gets zeros.  Rows whose own key is not seen are computed like the others.
      * Softmax and sums in float32.  Error: relative to max |v| 2^-14 on the CPU, 2^-7 on CUDA (see
-     * attention) and with rounded (against exact sums over the rounded q, k and v).  On CUDA what first_row says is the caller's to check.
+     * attention) and with rounded (against exact sums over the rounded q, k and v).  On CUDA what
+     * first_row says is the caller's to check.
      */
     enum ops_status (*attention_full)(struct ops_device *dev, const struct ops_full *a);
 

@@ -1,5 +1,6 @@
 /*
- * matrix_host.c - a host for the version matrix, built against the 1.0 headers or a made-up 1.1; runs one plugin.
+ * matrix_host.c - a host for the version matrix, built against the 1.0 headers or a made-up 1.1;
+ * runs one plugin.
  *
  * With -DFORGETFUL it calls a newer function without LLM_HAS, as a careless host would.
  */

@@ -1,5 +1,6 @@
 /*
- * matrix_plugin.c - a model plugin for the version matrix, built against the 1.0 headers or a made-up 1.1.
+ * matrix_plugin.c - a model plugin for the version matrix, built against the 1.0 headers or a
+ * made-up 1.1.
  */
 #include <airlock/llm_model.h>
 #include <stdlib.h>

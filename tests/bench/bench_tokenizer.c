@@ -1,4 +1,5 @@
-/* bench_tokenizer.c - how long a tokenizer takes to open, to encode a text, and to encode the worst runs. */
+/* bench_tokenizer.c - how long a tokenizer takes to open, to encode a text, and to encode the worst
+ * runs. */
 #include "common/bytes.h"
 #include "common/io.h"
 #include "engine/tokenizer.h"
@@ -66,12 +67,14 @@ static void measure_texts(const struct tokenizer *t, int n, char **files)
 
 static void measure_runs(const struct tokenizer *t)
 {
-    static const char *const runs[][2] = {
-        { "a", "a" },           { "_", "_" },
-        { "space", " " },       { "newline", "\n" },
-        { "ZWJ", "\xe2\x80\x8d" }, { "one ideograph", "\xe6\xbc\xa2" },
-        { "ideographs", "\xe6\xbc\xa2\xe5\xad\x97\xe7\xa9\xba\xe6\xb0\x94" }
-    };
+    static const char *const runs[][2] = { { "a", "a" },
+                                           { "_", "_" },
+                                           { "space", " " },
+                                           { "newline", "\n" },
+                                           { "ZWJ", "\xe2\x80\x8d" },
+                                           { "one ideograph", "\xe6\xbc\xa2" },
+                                           { "ideographs",
+                                             "\xe6\xbc\xa2\xe5\xad\x97\xe7\xa9\xba\xe6\xb0\x94" } };
     printf("runs of one word:\n");
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++)
         measure_run(t, runs[i][0], runs[i][1]);

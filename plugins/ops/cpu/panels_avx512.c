@@ -99,8 +99,7 @@ FN void ask_for_y(const struct cpu_panel_dot *d, const int vectors)
             __builtin_prefetch(d->y + r * d->y_stride + v * LANES, 1, 3);
 }
 
-/* ---- float32 numbers --------------------------------------------------------------------------
- */
+/* ---- float32 numbers -------------------------------------------------------------------- */
 
 KERNEL void pack_floats(uint32_t *tile, const float *x, size_t x_stride, size_t rows, size_t k)
 {
@@ -214,8 +213,7 @@ KERNEL void dot_floats(const struct cpu_panel_dot *d)
         dot_floats_of(d, 1);
 }
 
-/* ---- pairs of bf16 numbers --------------------------------------------------------------------
- */
+/* ---- pairs of bf16 numbers -------------------------------------------------------------- */
 
 PAIRS_FN uint32_t round_pair(float a, float b)
 {
