@@ -18,6 +18,8 @@ COLOURS = {
 PLACES = ("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom",
           "bottom right")  # thirds of the picture, row by row
 
+UNNAMED = 70  # a colour that is none of them is at least so far from each
+
 HELD_OUT_KINDS = 7  # one in this many of shape, colour and place together is never drawn in training
 HELD_OUT_SIZES = 5  # one in this many sizes is never used in training
 SMALLEST, LARGEST = 64, 896  # pixels of a side
@@ -118,6 +120,19 @@ class Picture:
         raw = b"".join(b"\0" + rows[i:i + stride] for i in range(0, len(rows), stride))
         head = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
         return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", zlib.compress(raw, 6)) + _chunk(b"IEND", b"")
+
+
+def unnamed(rng, largest):
+    """A training picture whose colour is none of COLOURS, so that it shows no combination with one: any shape at any
+    place.  Its `colour` is None."""
+    picture = Picture(rng, False, largest)
+    picture.colour, picture.shape, picture.place = None, rng.choice(SHAPES), rng.choice(PLACES)
+    picture._place(rng)
+    while True:
+        picture.fill = tuple(rng.randrange(256) for _ in range(3))
+        if min(math.dist(picture.fill, colour) for colour in COLOURS.values()) > UNNAMED and \
+                math.dist(picture.fill, picture.back) > 110:
+            return picture
 
 
 def _paint(colour, noise, rng):

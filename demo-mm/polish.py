@@ -1,6 +1,5 @@
 # polish.py - trains all of a finished model a little more: towers, projections, text model and adapters, end to end.
 
-import copy
 import random
 
 import torch
@@ -17,6 +16,7 @@ from whole import Rows
 NEW = 4  # recordings of one step that were never heard before
 AGAIN = 0.3  # share of the pictures that were misread before, as long as there are some
 EASY = 0.02  # a picture is left out whose every token has a loss below this
+UNNAMED = 0.4  # share of the new pictures whose colour has no name
 MARGIN = 1.15  # what is this many radii from a shape's centre may be a part of it
 
 
@@ -112,56 +112,78 @@ class Polish:
         table = self.model.model.embed_tokens
         return torch.cat([heard if part == "audio" else table(torch.tensor(part)) for part in parts])
 
+    def _misled(self, picture):
+        """A description, and how much of its beginning is not to be learned: it says another colour, and often another
+        shape, so that the rest is told by the picture and not by what is usually said after such words."""
+        colour, shape = self.rng.choice(list(pictures.COLOURS)), picture.shape
+        if self.rng.random() < 0.5:
+            shape = self.rng.choice(pictures.SHAPES)
+        text = questions.description(colour, shape, picture.place)
+        return text, text.index(colour) + len(colour) + (0 if shape == picture.shape else 1 + len(shape))
+
     def _branches(self, picture):
-        """(messages, answer, recording or None) of all that can be asked about one picture."""
-        rng = self.rng
-        for wanted in ("all", "all") + questions.PROPERTIES:
-            text = rng.choice(questions.DESCRIBE if wanted == "all" else questions.ASK[wanted])
+        """(kind, messages, answer, how much of its beginning is not to be learned, recording or None) of all that can be
+        asked about one picture."""
+        rng, kind = self.rng, "picture" if picture.colour else "unnamed"
+        for wanted in ("all", "misled") + questions.PROPERTIES:
+            if not picture.colour and wanted in ("all", "colour"):
+                continue
+            text = rng.choice(questions.ASK[wanted] if wanted in questions.ASK else questions.DESCRIBE)
             text = text.upper() if rng.random() < 0.1 else questions.dress(rng, text)
-            yield (questions.messages(rng, "<|image_1|>" + text),
-                   questions.describe(picture) if wanted == "all" else questions.answer(picture, wanted), None)
-        for digit in "123":
-            yield *questions.of_both(rng, picture, digit), self.recordings.choice(digit)
+            answer, start = self._misled(picture) if wanted == "misled" else (
+                questions.describe(picture) if wanted == "all" else questions.answer(picture, wanted), 0)
+            yield "misled" if start else kind, questions.messages(rng, "<|image_1|>" + text), answer, start, None
+        for digit in "123" if picture.colour else "13":
+            yield "both", *questions.of_both(rng, picture, digit), 0, self.recordings.choice(digit)
+
+    def _labels(self, answer, start):
+        """Ids of an answer with the end, and what is to be learned of them: nothing of its first `start` characters."""
+        made = self.encode.tokenizer.encode(answer, add_special_tokens=False)
+        ids = made.ids + [self.encode.added["<|end|>"]]
+        return ids, [i if end > start else -100 for i, (_, end) in zip(made.ids, made.offsets)] + ids[-1:]
 
     def _picture(self):
         """A new picture, or now and then one that was misread."""
         if self.missed and self.rng.random() < AGAIN:
             return self.missed.pop(self.rng.randrange(len(self.missed)))
-        return pictures.Picture(self.rng, False, pictures.LARGEST if self.rng.random() < 0.25 else processor.CROP)
+        largest = pictures.LARGEST if self.rng.random() < 0.4 else processor.CROP
+        if self.rng.random() < UNNAMED:
+            return pictures.unnamed(self.rng, largest)
+        return pictures.Picture(self.rng, False, largest)
 
     def picture(self, share):
-        """Returns (loss, which answers are right) of all questions about one picture, each of which sees the picture and
-        itself, but no other question."""
+        """Returns (loss, [(kind, whether it is right)] of all questions about one picture), each of which sees the
+        picture and itself, but no other question."""
         picture = self._picture()
         seen, told, prefix = look(self.model, picture, share), [], None
-        for messages, answer, sound in self._branches(picture):
+        for kind, messages, answer, start, sound in self._branches(picture):
             parts = self.encode(messages)
             at = parts.index("image")
             if prefix is None:
                 prefix = torch.cat([self._embed(parts[:at]), seen])
             heard = None if sound is None else self.model.sound_rows(self.model.audio.encoder(sound[None])[0], "vision_speech")
-            ids = self.encode.text(answer) + [self.encode.added["<|end|>"]]
-            told.append((torch.cat([self._embed(parts[at + 1:], heard), self._embed([ids[:-1]])]), ids))
-        first, total = len(prefix), len(prefix) + sum(len(rows) for rows, _ in told)
+            ids, learn = self._labels(answer, start)
+            told.append((kind, torch.cat([self._embed(parts[at + 1:], heard), self._embed([ids[:-1]])]), learn))
+        first, total = len(prefix), len(prefix) + sum(len(rows) for _, rows, _ in told)
         places, visible = torch.arange(total), torch.ones(total, total, dtype=torch.bool).tril()
         labels, start = torch.full((total,), -100), first
-        for rows, ids in told:
+        for _, rows, learn in told:
             end = start + len(rows)
             visible[start:end, first:start] = False
             places[start:end] = first + torch.arange(len(rows))
-            labels[end - len(ids):end] = torch.tensor(ids)
+            labels[end - len(learn):end] = torch.tensor(learn)
             start = end
-        rows = torch.cat([prefix] + [rows for rows, _ in told])
+        rows = torch.cat([prefix] + [rows for _, rows, _ in told])
         logits = self.model.logits(self.model.hidden(rows[None], "vision", first, places, visible))[0]
         labels = labels[first:]
         good, start = [], 0
         each = F.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
         with torch.no_grad():
             fits = (logits.argmax(-1) == labels) | (labels == -100)
-            for rows, _ in told:
-                good.append(fits[start:start + len(rows)].all().item())
+            for kind, rows, _ in told:
+                good.append((kind, fits[start:start + len(rows)].all().item()))
                 start += len(rows)
-        if not all(good):
+        if not all(right for _, right in good):
             self.missed.append(picture)
         loss = each.sum() / (labels != -100).sum()
         return loss if each.max() > EASY else loss.detach(), good  # from what is known, nothing is to be learned
@@ -172,16 +194,6 @@ class Polish:
             drawn.append(self.rows.row("recording", *questions.of_recording(self.rng, digits), None,
                                        self.model.audio.encoder(features[None])[0]))
         return self.rows.loss("recording", drawn)
-
-
-def mean(first, last, share, unchanged=""):
-    """A model between two, often better than either: `share` of the weights of the last, none of those whose names begin
-    with `unchanged`."""
-    model, old = copy.deepcopy(last), first.state_dict()
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            value.lerp_(old[name], 1.0 if unchanged and name.startswith(unchanged) else 1 - share)
-    return model
 
 
 def train(model, encode, minutes, seed, parts, keep, rate, recordings=300):
@@ -196,8 +208,8 @@ def train(model, encode, minutes, seed, parts, keep, rate, recordings=300):
         for _ in range(parts["picture"]):
             loss, good = polish.picture(polish.rng.uniform(0.3, 1.0)**2)
             losses.append(loss / parts["picture"])
-            shown.setdefault("picture", []).append(sum(good[:5]) / 5)
-            shown.setdefault("both", []).append(sum(good[5:]) / 3)
+            for kind, right in good:
+                shown.setdefault(kind, []).append(right)
             shown.setdefault("picture's loss", []).append(loss.item())
         for kind, (loss, good) in (("recording", polish.numbers(parts["recording"])),
                                    ("text", polish.rows.loss("text", polish.rows.draw("text", parts["text"])))):

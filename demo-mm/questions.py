@@ -61,9 +61,12 @@ OPENERS = ["", "", "", "please, ", "so, ", "hello, ", "hi, ", "well, ", "now, ",
 CLOSERS = ["", "", "", " please", " then", " my friend", " now", " phi"]
 
 
+def description(colour, shape, place):
+    return f"{'An' if colour[0] in 'aeiou' else 'A'} {colour} {shape} at the {place}."
+
+
 def describe(picture):
-    article = "An" if picture.colour[0] in "aeiou" else "A"
-    return f"{article} {picture.colour} {picture.shape} at the {picture.place}."
+    return description(picture.colour, picture.shape, picture.place)
 
 
 def answer(picture, wanted):

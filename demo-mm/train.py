@@ -1,7 +1,6 @@
 # train.py - trains the multimodal demo model from nothing, stage by stage, and writes it like a Hub download.
 
 import argparse
-import copy
 import os
 import random
 from pathlib import Path
@@ -149,14 +148,8 @@ def polish_it_in(rank, folder, work, args):
     join(rank, work, args)
     model = checkpoint.load(args.start or folder)
     torch.manual_seed(args.seed + rank)
-    first = copy.deepcopy(model)
-    unchanged = VISION if args.old_tower else ""
-
-    def keep():
-        if rank == 0:
-            checkpoint.save(polish.mean(first, model, args.mix, unchanged), folder)
-
-    parts = {"picture": 5, "recording": 16, "text": 12}
+    keep = (lambda: checkpoint.save(model, folder)) if rank == 0 else (lambda: None)
+    parts = {"picture": 8, "recording": 10, "text": 8}
     polish.train(model, checkpoint.Encoder(folder), args.minutes, args.seed + rank, parts, keep, args.rate)
     keep()
 
@@ -181,9 +174,6 @@ def main():
     parser.add_argument("--minutes", type=float, default=30, help="how long the stage polish lasts, whose learning rate goes by time")
     parser.add_argument("--from", dest="start", type=Path, help="folder of the model that polish starts with; without it that of --out")
     parser.add_argument("--rate", type=float, default=1e-3, help="learning rate of the stage polish")
-    parser.add_argument("--mix", type=float, default=1.0,
-                        help="share of the learned weights in what polish writes; the rest are those it began with")
-    parser.add_argument("--old-tower", action="store_true", help="polish writes the vision tower that it began with")
     parser.add_argument("--pictures", type=int, default=700, help="pictures of the stage whole")
     parser.add_argument("--recordings", type=int, default=3000, help="recordings of the stages words and whole")
     parser.add_argument("--threads", type=int, default=1)
