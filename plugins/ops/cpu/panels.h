@@ -7,8 +7,8 @@
  * [words, CPU_PANEL_WIDTH], a tile of activations [words, CPU_PANEL_ROWS].  One output is one sum
  * over the words in their order, whatever else is computed beside it.
  */
-#ifndef AIRLOCK_OPS_CPU_PANEL_H
-#define AIRLOCK_OPS_CPU_PANEL_H
+#ifndef AIRLOCK_OPS_CPU_PANELS_H
+#define AIRLOCK_OPS_CPU_PANELS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -57,6 +57,15 @@ FN void transpose(__m512i v[LANES])
     }
 }
 
+/* 32 numbers of each of 16 rows of weights: vector i has pair i of all rows. */
+FN void load_square(__m512i v[LANES], const uint16_t *w, size_t w_stride)
+{
+    UNROLL
+    for (size_t i = 0; i < LANES; i++)
+        v[i] = _mm512_loadu_si512(w + i * w_stride);
+    transpose(v);
+}
+
 /* 16 words of some rows, as columns; a word's rows go behind one another, and what a store writes
  * beyond its rows the next one overwrites, up to the last. */
 FN void store_block(uint32_t *tile, const __m512i v[LANES])
@@ -122,10 +131,7 @@ KERNEL void pack_floats(uint32_t *tile, const float *x, size_t x_stride, size_t 
 FN void widen_square(uint32_t *panel, const uint16_t *w, size_t w_stride)
 {
     __m512i v[LANES];
-    UNROLL
-    for (size_t i = 0; i < LANES; i++)
-        v[i] = _mm512_loadu_si512(w + i * w_stride);
-    transpose(v);
+    load_square(v, w, w_stride);
     UNROLL
     for (size_t i = 0; i < LANES; i++) {
         const __m512i high = _mm512_set1_epi32((int)0xffff0000);
@@ -231,10 +237,7 @@ PAIRS_FN __m512i round_block(const float *x)
 PAIRS_FN void pack_square(uint32_t *panel, const uint16_t *w, size_t w_stride)
 {
     __m512i v[LANES];
-    UNROLL
-    for (size_t i = 0; i < LANES; i++)
-        v[i] = _mm512_loadu_si512(w + i * w_stride);
-    transpose(v);
+    load_square(v, w, w_stride);
     UNROLL
     for (size_t i = 0; i < LANES; i++)
         _mm512_storeu_si512(panel + i * WIDTH, v[i]);
