@@ -18,7 +18,8 @@ COLOURS = {
 PLACES = ("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom",
           "bottom right")  # thirds of the picture, row by row
 
-UNNAMED = 70  # a colour that is none of them is at least so far from each
+CONTRAST = 110  # least distance of a shape's colour from that of the ground
+UNLIKE = 70  # a colour that has no name here is farther than that from each that has
 
 HELD_OUT_KINDS = 7  # one in this many of shape, colour and place together is never drawn in training
 HELD_OUT_SIZES = 5  # one in this many sizes is never used in training
@@ -73,7 +74,7 @@ class Picture:
         while True:
             grey, tint = rng.choice([rng.randint(205, 255), rng.randint(120, 255), rng.randint(50, 255)]), 18
             self.back = tuple(min(255, max(0, grey + rng.randint(-tint, tint))) for _ in range(3))
-            if all(math.dist(self.back, colour) > 110 for colour in (self.fill, COLOURS[self.colour])):
+            if all(math.dist(self.back, colour) > CONTRAST for colour in (self.fill, COLOURS[self.colour])):
                 break
         self.noise = rng.choice([0, 0, rng.randint(1, 16)])
 
@@ -130,8 +131,8 @@ def unnamed(rng, largest):
     picture._place(rng)
     while True:
         picture.fill = tuple(rng.randrange(256) for _ in range(3))
-        if min(math.dist(picture.fill, colour) for colour in COLOURS.values()) > UNNAMED and \
-                math.dist(picture.fill, picture.back) > 110:
+        if min(math.dist(picture.fill, colour) for colour in COLOURS.values()) > UNLIKE and \
+                math.dist(picture.fill, picture.back) > CONTRAST:
             return picture
 
 
