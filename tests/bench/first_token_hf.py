@@ -4,8 +4,8 @@
 Makes a random checkpoint with the model's own towers (27 and 24 layers) and TEXT_LAYERS (default 2) of its 32 text
 layers, a small vocabulary and no adapters, in a scratch folder; then runs, on 2 threads, transformers in bf16 and in
 float32, and tests/bench/bench_first_token of BUILD_DIR on the bf16 file.  Each is given the file and gives the first
-token; the best of ROUNDS (default 2) of time and of processor time.  Needs about 12 GB of memory, with all layers 18 GB;
-with more than 8 layers transformers runs in bf16 only.
+token; the best of ROUNDS (default 2) of time and of processor time.  Needs about 12 GB of memory; all layers run
+with 24 GB.  With more than 8 layers transformers runs in bf16 only.
 """
 import json
 import pathlib
